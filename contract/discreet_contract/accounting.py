@@ -1,0 +1,155 @@
+"""What a release costs a device, and which cap refuses it.
+
+The unit is one device; a release for one (metric, window) costs its ε once. Costs are
+integers in nano-ε so that sums are exact; plain addition is what caps enforce. Windows are
+placed by their own start, not by when they were debited, so a device that was off loses
+nothing and a wrong clock gains nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from bisect import bisect_left
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import accumulate
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NANO = 1_000_000_000
+DAY_SECONDS = 86_400
+CHAIN_START = bytes(32)
+
+
+def to_nano(epsilon: float) -> int:
+    """ε in nano-ε, rounded up: a charge is never smaller than the loss."""
+    return math.ceil(epsilon * NANO)
+
+
+def cap_to_nano(epsilon: float) -> int:
+    """A cap in nano-ε, rounded to the nearest: caps are written in decimal, 4.1 means 4_100_000_000."""
+    return round(epsilon * NANO)
+
+
+@dataclass(frozen=True, slots=True)
+class Debit:
+    """One charge: ε of one (metric, window)."""
+
+    window_start: int  # seconds
+    nano: int
+
+
+class CapName(StrEnum):
+    """The three caps of a policy's `budget`."""
+
+    PER_28_DAYS = "per_28_days"
+    PER_365_DAYS = "per_365_days"
+    LIFETIME = "lifetime"
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """Caps in nano-ε."""
+
+    per_28_days: int
+    per_365_days: int
+    lifetime: int
+
+    def spans(self) -> tuple[tuple[CapName, int, int | None], ...]:
+        """(name, cap in nano-ε, span in seconds or None for ever), tightest span first."""
+        return (
+            (CapName.PER_28_DAYS, self.per_28_days, 28 * DAY_SECONDS),
+            (CapName.PER_365_DAYS, self.per_365_days, 365 * DAY_SECONDS),
+            (CapName.LIFETIME, self.lifetime, None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetRefusal:
+    """Why a release may not be charged (P9). `resets_at` is None where waiting does not help."""
+
+    cap: CapName
+    asked: int
+    spent: int
+    left: int
+    resets_at: int | None  # start of the first window that would fit, seconds
+
+    @property
+    def advice(self) -> str:
+        """What to do about it, for people."""
+        if self.resets_at is None:
+            return "this cap never resets: release a policy that asks for less, or ask the owner for new consent"
+        return "wait for the reset, or release a policy with fewer or longer windows"
+
+
+def check_caps(debits: Sequence[Debit], caps: Caps, asked: Debit) -> BudgetRefusal | None:
+    """Whether `asked` fits under every cap beside all earlier `debits`; the first cap passed, or None.
+
+    A rolling cap holds over *every* span [t, t + length), so a window backfilled between two
+    charged ones is judged by the fullest span that contains it.
+    """
+    for name, cap, length in caps.spans():
+        spent = _fullest_span(debits, asked.window_start, length)
+        if spent + asked.nano > cap:
+            resets_at = None if length is None else _first_fit(debits, cap, asked, length)
+            return BudgetRefusal(name, asked.nano, spent, max(cap - spent, 0), resets_at)
+    return None
+
+
+def _fullest_span(debits: Sequence[Debit], at: int, length: int | None) -> int:
+    """Largest sum of debits in any span of `length` seconds that contains the window start `at`."""
+    if length is None:
+        return sum(debit.nano for debit in debits)
+    near = sorted((d for d in debits if at - length < d.window_start < at + length), key=_start)
+    starts = [debit.window_start for debit in near]
+    sums = [0, *accumulate(debit.nano for debit in near)]
+    fullest = 0
+    # A fullest span can be slid right until its left edge is a debit at or before `at`, or `at` itself.
+    for left_edge in [*(start for start in starts if start <= at), at]:
+        first = bisect_left(starts, left_edge)
+        after = bisect_left(starts, left_edge + length)
+        fullest = max(fullest, sums[after] - sums[first])
+    return fullest
+
+
+def _first_fit(debits: Sequence[Debit], cap: int, asked: Debit, length: int) -> int | None:
+    """Earliest later window start at which the same charge would fit; None when it alone passes the cap."""
+    if asked.nano > cap:
+        return None
+    for start in sorted(debit.window_start + length for debit in debits):
+        if start > asked.window_start and _fullest_span(debits, start, length) + asked.nano <= cap:
+            return start
+    return None
+
+
+def _start(debit: Debit) -> int:
+    return debit.window_start
+
+
+class LedgerEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One row of a device's ledger; each row's digest covers the row before it."""
+
+    sequence: int
+    metric: str
+    window_start: int  # seconds
+    window_seconds: int
+    nano: int
+    mechanism: str
+    policy_hash: bytes
+    charged_at_ms: int
+    previous: bytes  # digest of the row before, CHAIN_START for the first
+
+    def digest(self) -> bytes:
+        """BLAKE2b-256 over the row's MessagePack form."""
+        return hashlib.blake2b(msgspec.msgpack.encode(self), digest_size=32, person=b"discreet-ledger").digest()
+
+    def follows(self, earlier: Self | None) -> bool:
+        """Whether this row is the direct successor of `earlier` (None: whether it is the first row)."""
+        if earlier is None:
+            return self.sequence == 1 and self.previous == CHAIN_START
+        return self.sequence == earlier.sequence + 1 and self.previous == earlier.digest()

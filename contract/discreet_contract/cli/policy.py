@@ -1,0 +1,140 @@
+"""`discreet policy`: write, check, explain, sign and verify policies."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from discreet_contract.errors import ConfigError, PolicyError, Problem
+from discreet_contract.files import read_or_explain, write_durably
+from discreet_contract.policy.compile import build_policy, canonical_json, load_policy, policy_hash
+from discreet_contract.policy.explain import explain as explain_policy
+from discreet_contract.policy.explain import render
+from discreet_contract.policy.lint import lint_policy
+from discreet_contract.policy.read import read_policy_text
+from discreet_contract.policy.release import new_root_key, read_root_key, sign_policy, verify_policy
+
+FILE = click.Path(path_type=Path)
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+@click.group()
+def policy() -> None:
+    """Write, check, explain, sign and verify policies."""
+
+
+@policy.command()
+@click.argument("file", type=FILE)
+@click.option("--today", type=click.DateTime(["%Y-%m-%d"]), help="Judge dates as of this day (default: today, UTC).")
+@_json
+def lint(file: Path, today: datetime | None, *, as_json: bool) -> None:
+    r"""Check FILE: shape, references, and every lint rule.
+
+    All problems are printed at once as file:line:column: RULE message. Exits 4 if there is any.
+
+    \b
+    Example:
+      discreet policy lint policies/examples/flights.yaml
+    """
+    try:
+        problems = _problems(file, today.date() if today else datetime.now(UTC).date())
+    except PolicyError as exc:
+        problems = exc.problems
+    if as_json:
+        click.echo(json.dumps({"problems": [_as_dict(problem) for problem in problems]}))
+    elif problems:
+        click.echo("\n".join(map(str, problems)))
+    else:
+        click.echo(f"{file}: clean")
+    if problems:
+        click.get_current_context().exit(PolicyError.exit_code)
+
+
+@policy.command("explain")
+@click.argument("file", type=FILE)
+@_json
+def explain_command(file: Path, *, as_json: bool) -> None:
+    r"""Say in plain words what FILE collects, keeps, sends, and what that can reveal.
+
+    \b
+    Example:
+      discreet policy explain policies/examples/flights.yaml
+    """
+    compiled = load_policy(file)
+    facts = explain_policy(compiled, policy_hash(canonical_json(compiled)))
+    click.echo(json.dumps(facts) if as_json else render(facts))
+
+
+@policy.command()
+@click.argument("file", type=FILE)
+@click.option("--key", "keys", type=FILE, multiple=True, required=True, help="Signing key file; may be repeated.")
+@click.option("--output", "-o", type=FILE, required=True, help="Where the signed policy goes.")
+def sign(file: Path, keys: tuple[Path, ...], output: Path) -> None:
+    r"""Compile FILE and sign it.
+
+    \b
+    Example:
+      discreet policy sign flights.yaml --key root.key --output flights.signed.json
+    """
+    compiled = load_policy(file)
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output.parent} is not a folder", hint="create it, or choose another --output")
+    write_durably(output, sign_policy(compiled, [read_root_key(key) for key in keys]), mode=0o644)
+    click.echo(f"{output}: version {compiled.version}, hash {policy_hash(canonical_json(compiled)).hex()}")
+
+
+@policy.command()
+@click.argument("file", type=FILE)
+@click.option("--root", "roots", multiple=True, required=True, help="Pinned root public key in hex; may be repeated.")
+@_json
+def verify(file: Path, roots: tuple[str, ...], *, as_json: bool) -> None:
+    r"""Check that a signed policy FILE was signed by one of the given roots and not altered since.
+
+    \b
+    Example:
+      discreet policy verify flights.signed.json --root 5f0c…
+    """
+    signed = read_or_explain(file, what="a signed policy", hint="sign one with `discreet policy sign`")
+    verified = verify_policy(signed, roots)
+    facts = {
+        "fleet": verified.policy.fleet,
+        "version": verified.policy.version,
+        "hash": verified.digest.hex(),
+        "signed_by": verified.signed_by,
+    }
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    click.echo(f"{file}: good signature by {verified.signed_by}")
+    click.echo(f"fleet {facts['fleet']}, version {facts['version']}, hash {facts['hash']}")
+
+
+@policy.group("keys")
+def keys_group() -> None:
+    """Signing keys of the people who release policies."""
+
+
+@keys_group.command("new")
+@click.argument("file", type=FILE)
+def new_key(file: Path) -> None:
+    r"""Create a signing key in FILE (mode 0600) and print its public half, to be pinned on devices.
+
+    \b
+    Example:
+      discreet policy keys new root.key
+    """
+    click.echo(new_root_key(file))
+
+
+def _problems(file: Path, today: date) -> list[Problem]:
+    text = read_policy_text(file)
+    findings = lint_policy(build_policy(text), today)
+    return sorted(text.problem(f.path, f.rule, f.message, on_key=f.on_key) for f in findings)
+
+
+def _as_dict(problem: Problem) -> dict[str, Any]:
+    return {name: getattr(problem, name) for name in ("file", "line", "column", "rule", "message")}

@@ -1,0 +1,16 @@
+"""Durations as policies write them: "90s", "5m", "2h", "28d"."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+Duration: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,6}(s|m|h|d)$|^0s$")]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+def seconds(duration: str) -> int:
+    """Length of a `Duration` in seconds."""
+    return int(duration[:-1]) * _SECONDS[duration[-1]]

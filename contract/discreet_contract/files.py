@@ -1,0 +1,42 @@
+"""Small files that must be whole or absent: temp, fsync, rename, fsync the directory."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from discreet_contract.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Replace `path` so that a power cut leaves the old content or the new one, never neither."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    try:
+        os.fchmod(descriptor, mode)
+        os.write(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    temporary.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make a rename or creation in `path` survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_or_explain(path: Path, *, what: str, hint: str) -> bytes:
+    """Read a file an operator named; a failure says what it was for and what to do."""
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"{path}:1: cannot read {what}: {exc.strerror}", hint=hint) from exc

@@ -1,0 +1,106 @@
+"""Discrete Laplace on an integer clamped to [low, high] (Ghosh, Roughgarden & Sundararajan 2009): id dlap-1.
+
+Adds integer noise with P(x) ∝ exp(−|x|/scale), scale = (high − low)/ε; its variance is
+2a/(1−a)² with a = exp(−1/scale), close to 2·scale². Payload: the noised integer, four bytes,
+signed, big-endian, kept within [low − reach, high + reach] where reach is passed with
+probability below 1e-12; beyond that no payload is legal, so no forger shifts a sum by more
+than an honest device could. Sums: [n, sum of noised values].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from discreet_contract.accounting import to_nano
+from discreet_contract.errors import IllegalPayloadError
+from discreet_contract.mechanisms.mechanism import Interval, enable_opendp, z_score
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from discreet_contract.mechanisms.mechanism import Sums
+
+_LOG_TAIL = math.log(1e12)
+_SCALE_GRID = 2**20
+MAX_RANGE = 20_000_000  # so that a payload stays within four bytes at ε ≥ 0.5
+
+
+@dataclass(frozen=True)
+class DiscreteLaplace:
+    """An integer in [low, high], low < high; `epsilon` > 0. Sensitivity is high − low, never taken from data."""
+
+    id: ClassVar[str] = "dlap-1"
+    payload_bytes: ClassVar[int] = 4
+    labels: ClassVar[tuple[str, ...]] = ("mean",)
+
+    epsilon: float
+    low: int
+    high: int
+
+    @cached_property
+    def scale(self) -> float:
+        """Noise scale, rounded up to a multiple of 2⁻²⁰ so that OpenDP's map never passes ε."""
+        return math.ceil((self.high - self.low) / self.epsilon * _SCALE_GRID) / _SCALE_GRID
+
+    @cached_property
+    def reach(self) -> int:
+        """How far beyond the bounds a payload may lie."""
+        return math.ceil(self.scale * _LOG_TAIL)
+
+    def randomize(self, value: int) -> bytes:
+        """See `Mechanism.randomize`. OpenDP does not check its domain at invocation, hence the check."""
+        measurement = _measurement(self.low, self.high, self.scale)
+        if not measurement.input_domain.member(value):
+            raise ValueError("dlap-1 randomises an integer within its bounds: clamp first")
+        noised = min(max(measurement(value), self.low - self.reach), self.high + self.reach)
+        return int(noised).to_bytes(4, "big", signed=True)
+
+    def charge(self) -> int:
+        """See `Mechanism.charge`."""
+        return to_nano(_measurement(self.low, self.high, self.scale).map(self.high - self.low))
+
+    def decode(self, payload: bytes) -> int:
+        """See `Mechanism.decode`."""
+        noised = int.from_bytes(payload, "big", signed=True)
+        if len(payload) != 4 or not self.low - self.reach <= noised <= self.high + self.reach:
+            raise IllegalPayloadError("a dlap-1 payload is a four-byte integer near the metric's bounds")
+        return noised
+
+    def accumulate(self, noised: Sequence[int]) -> Sums:
+        """See `Mechanism.accumulate`."""
+        import numpy as np
+
+        return np.array([len(noised), sum(noised)], dtype=np.int64)
+
+    def estimate(self, sums: Sequence[int]) -> tuple[float, ...]:
+        """See `Mechanism.estimate`: the plain mean, since the noise is symmetric."""
+        devices, total = sums
+        return (total / devices,)
+
+    def variance(self, sums: Sequence[int]) -> tuple[float, ...]:
+        """See `Mechanism.variance`."""
+        return (self.expected_error(sums[0]) ** 2,)
+
+    def interval(self, sums: Sequence[int], level: float) -> tuple[Interval, ...]:
+        """Normal: the noise variance is known exactly, and sums of 50 or more draws are near normal."""
+        [mean] = self.estimate(sums)
+        reach = z_score(level) * self.expected_error(sums[0])
+        return (Interval(mean - reach, mean + reach),)
+
+    def expected_error(self, devices: int) -> float:
+        """See `Mechanism.expected_error`; the same for every true value."""
+        a = math.exp(-1 / self.scale)
+        return math.sqrt(2 * a / devices) / (1 - a)
+
+
+@lru_cache(maxsize=64)
+def _measurement(low: int, high: int, scale: float) -> Any:
+    enable_opendp()
+    from opendp.domains import atom_domain
+    from opendp.measurements import make_laplace
+    from opendp.metrics import absolute_distance
+
+    return make_laplace(atom_domain(bounds=(low, high), T="i64"), absolute_distance(T="i64"), scale=scale)

@@ -1,0 +1,210 @@
+"""Do the parts of a well-formed policy fit one another? Every misfit is an error at a path."""
+
+from __future__ import annotations
+
+import math
+from datetime import date
+from typing import TYPE_CHECKING
+
+from discreet_contract.accounting import DAY_SECONDS, cap_to_nano, to_nano
+from discreet_contract.condition import problems as condition_problems
+from discreet_contract.durations import seconds
+from discreet_contract.mechanisms.catalogue import FITTING
+from discreet_contract.mechanisms.discrete_laplace import MAX_RANGE
+from discreet_contract.policy.model import NONE_LABEL, CategoryField, NumberField
+from discreet_contract.policy.shape import ShapeProblem, closest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from discreet_contract.policy.model import Field, Metric, Policy, Signal
+    from discreet_contract.policy.shape import Path
+
+# reduction → (kind of field it reads, metric types it gives)
+_REDUCTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "any": ("", ("binary",)),
+    "count": ("", ("count",)),
+    "active_days": ("", ("count",)),
+    "sum": ("number", ("mean",)),
+    "mean": ("number", ("mean",)),
+    "min": ("number", ("mean",)),
+    "max": ("number", ("mean",)),
+    "last": ("number or category", ("mean", "category")),
+    "most_frequent": ("category", ("category",)),
+}
+
+
+def check_model(policy: Policy) -> list[ShapeProblem]:
+    """Everything that makes this policy impossible to obey."""
+    found: list[ShapeProblem] = []
+    for name, signal in policy.signals.items():
+        found += _check_signal(signal, ("signals", name))
+    for name, metric in policy.metrics.items():
+        found += _check_metric(policy, metric, ("metrics", name))
+    found += _check_dates(policy)
+    found += _check_collector(policy)
+    found += _check_budget(policy)
+    return found
+
+
+def _check_signal(signal: Signal, path: Path) -> Iterator[ShapeProblem]:
+    for name, field in signal.fields.items():
+        at = (*path, "fields", name)
+        if isinstance(field, NumberField):
+            if not (math.isfinite(field.min) and math.isfinite(field.max) and field.min < field.max):
+                yield ShapeProblem(at, "BOUNDS", "a number has finite bounds with min < max")
+            elif (field.max - field.min) / field.grid > 2**53:
+                yield ShapeProblem(at, "BOUNDS", "more steps of the grid than a number can tell apart")
+        if isinstance(field, CategoryField):
+            if len(set(field.values)) < len(field.values):
+                yield ShapeProblem((*at, "values"), "DUPLICATE", "a category value stands twice")
+            if NONE_LABEL in field.values:
+                yield ShapeProblem(
+                    (*at, "values"), "RESERVED", f"{NONE_LABEL!r} is implicit: what a silent device says"
+                )
+
+
+def _check_metric(policy: Policy, metric: Metric, path: Path) -> Iterator[ShapeProblem]:
+    signal = policy.signals.get(metric.from_)
+    if signal is None:
+        near = closest(metric.from_, list(policy.signals))
+        yield ShapeProblem((*path, "from"), "UNKNOWN_SIGNAL", f"no signal {metric.from_!r}{near}")
+        return
+    if metric.where is not None:
+        kinds = {name: _kind(field) for name, field in signal.fields.items()}
+        for message in condition_problems(metric.where, kinds):
+            yield ShapeProblem((*path, "where"), "CONDITION", message)
+    if seconds(metric.window) < 60:
+        yield ShapeProblem((*path, "window"), "WINDOW", "a window is at least one minute")
+    yield from _check_reduction(signal, metric, path)
+    yield from _check_bounds(signal, metric, path)
+    if metric.mechanism != "auto" and metric.mechanism not in FITTING[metric.type]:
+        fitting = ", ".join(FITTING[metric.type])
+        message = f"{metric.mechanism} cannot carry a {metric.type} metric; {fitting} can"
+        yield ShapeProblem((*path, "mechanism"), "MECHANISM", message)
+
+
+def _check_reduction(signal: Signal, metric: Metric, path: Path) -> Iterator[ShapeProblem]:
+    at = (*path, "per_device")
+    if len(metric.per_device) != 1:
+        yield ShapeProblem(at, "REDUCTION", 'exactly one reduction, like {count: ""} or {sum: seconds}')
+        return
+    kind, types = _REDUCTIONS[metric.reduction]
+    if metric.type not in types:
+        message = f"{metric.reduction!r} gives {' or '.join(types)}, not {metric.type}"
+        yield ShapeProblem((*path, "type"), "REDUCTION", message)
+    if not kind:
+        if metric.field:
+            yield ShapeProblem(
+                at, "REDUCTION", f'{metric.reduction!r} reads no field; write {{{metric.reduction}: ""}}'
+            )
+        return
+    field = signal.fields.get(metric.field)
+    if field is None:
+        near = closest(metric.field, list(signal.fields))
+        yield ShapeProblem(at, "UNKNOWN_FIELD", f"signal {metric.from_!r} has no field {metric.field!r}{near}")
+    elif _kind(field) not in kind or (metric.reduction == "last" and _type_of(field) != metric.type):
+        yield ShapeProblem(
+            at, "REDUCTION", f"{metric.reduction!r} reads a {kind}, {metric.field!r} is a {_kind(field)}"
+        )
+
+
+def _check_bounds(signal: Signal, metric: Metric, path: Path) -> Iterator[ShapeProblem]:
+    if metric.type in {"binary", "category"}:
+        if metric.bounds is not None:
+            yield ShapeProblem((*path, "bounds"), "BOUNDS", f"a {metric.type} metric has no bounds")
+        return
+    if metric.bounds is None:
+        yield ShapeProblem(path, "BOUNDS", f"a {metric.type} metric needs bounds: [low, high] per device and window")
+        return
+    low, high = metric.bounds
+    grid = grid_of(signal, metric)
+    if not low < high:
+        yield ShapeProblem((*path, "bounds"), "BOUNDS", "low < high")
+    elif any(abs(bound / grid - round(bound / grid)) > 1e-9 for bound in (low, high)):
+        yield ShapeProblem((*path, "bounds"), "BOUNDS", f"bounds lie on the grid of {grid:g}")
+    elif (high - low) / grid / metric.epsilon > MAX_RANGE or max(-low, high) / grid > 2**31 / 2:
+        yield ShapeProblem((*path, "bounds"), "BOUNDS", "range too wide for a four-byte payload; use a coarser grid")
+    elif metric.type == "count" and low < 0:
+        yield ShapeProblem((*path, "bounds"), "BOUNDS", "a count is never below 0")
+
+
+def grid_of(signal: Signal, metric: Metric) -> float:
+    """Step of the raw unit in which a metric's value is an integer."""
+    field = signal.fields.get(metric.field)
+    return field.grid if isinstance(field, NumberField) else 1.0
+
+
+def _check_dates(policy: Policy) -> Iterator[ShapeProblem]:
+    dated: list[tuple[Path, str]] = [
+        (("signals", name, "expires"), signal.expires) for name, signal in policy.signals.items()
+    ]
+    for index, key in enumerate(policy.aggregator.keys):
+        dated += [
+            (("aggregator", "keys", index, "from"), key.from_),
+            (("aggregator", "keys", index, "until"), key.until),
+        ]
+        if not key.from_ < key.until:
+            yield ShapeProblem(("aggregator", "keys", index, "until"), "DATES", "a key's `from` is before its `until`")
+    for path, text in dated:
+        try:
+            date.fromisoformat(text)
+        except ValueError:
+            yield ShapeProblem(path, "DATES", f"{text} is not a day of the calendar")
+    if len({key.id for key in policy.aggregator.keys}) < len(policy.aggregator.keys):
+        yield ShapeProblem(("aggregator", "keys"), "DUPLICATE", "two keys have the same id")
+
+
+def _check_collector(policy: Policy) -> Iterator[ShapeProblem]:
+    host = policy.collector.host
+    if host is not None and host.signal not in policy.signals:
+        near = closest(host.signal, list(policy.signals))
+        yield ShapeProblem(("collector", "host", "signal"), "UNKNOWN_SIGNAL", f"no signal {host.signal!r}{near}")
+    if host is not None and seconds(host.every) < 1:
+        yield ShapeProblem(("collector", "host", "every"), "VALUE", "at most one sample a second")
+
+
+def _check_budget(policy: Policy) -> Iterator[ShapeProblem]:
+    """A single window of every metric must fit; when a steady run would stop is a lint's business."""
+    asked = sum(to_nano(metric.epsilon) for metric in policy.metrics.values())
+    for name in ("per_28_days", "per_365_days", "lifetime"):
+        cap = cap_to_nano(getattr(policy.budget, name))
+        if asked > cap:
+            message = f"one window of every metric costs ε = {asked / 1e9:g}, over the cap of {cap / 1e9:g}"
+            yield ShapeProblem(("budget", name), "BUDGET", message)
+
+
+def days_until_spent(policy: Policy) -> float | None:
+    """Days until a device that reports every window is first refused by a cap; None if it never is."""
+    rates = [(to_nano(m.epsilon), m.window_seconds) for m in policy.metrics.values()]
+    first: list[float] = []
+    for cap, span in (
+        (policy.budget.per_28_days, 28),
+        (policy.budget.per_365_days, 365),
+        (policy.budget.lifetime, None),
+    ):
+        days = _day_passed(rates, cap_to_nano(cap), span)
+        if days is not None:
+            first.append(days)
+    return min(first) if first else None
+
+
+def _day_passed(rates: list[tuple[int, int]], cap: int, span_days: int | None) -> float | None:
+    horizon = (span_days or 36_500) * DAY_SECONDS
+    if sum(nano * math.ceil(horizon / window) for nano, window in rates) <= cap:
+        return None
+    borders = {window * k for _, window in rates for k in range(min(math.ceil(horizon / window), 20_000))}
+    for at in sorted(borders):
+        if sum(nano * (at // window + 1) for nano, window in rates) > cap:
+            return at / DAY_SECONDS
+    return None
+
+
+def _kind(field: Field) -> str:
+    if isinstance(field, NumberField):
+        return "number"
+    return "category" if isinstance(field, CategoryField) else "boolean"
+
+
+def _type_of(field: Field) -> str:
+    return "mean" if isinstance(field, NumberField) else "category"

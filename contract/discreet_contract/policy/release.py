@@ -1,0 +1,126 @@
+"""Signing a compiled policy and obeying only a signed one (P5).
+
+A signed policy is one JSON object: the compiled policy and signatures over its canonical
+form. A device verifies with root keys pinned in its own configuration. There is no
+transparency log yet: a root key that signs two different versions 7 is not caught.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from nacl.exceptions import BadSignatureError
+from nacl.signing import SigningKey, VerifyKey
+
+from discreet_contract.errors import ConfigError, SignatureRefusedError
+from discreet_contract.files import read_or_explain, write_durably
+from discreet_contract.policy.check import check_model
+from discreet_contract.policy.compile import canonical_json, canonicalize, policy_hash
+from discreet_contract.policy.model import Policy
+from discreet_contract.policy.plan import MetricPlan, plan_metrics
+from discreet_contract.wire import POLICY_HASH_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+_SIGNED = b"discreet policy 1\0"
+MAX_SIGNED_BYTES = 2_000_000
+
+
+class _Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    root: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}$")]
+
+
+class _SignedPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    policy: dict[str, Any]
+    signatures: Annotated[tuple[_Signature, ...], msgspec.Meta(max_length=16)]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedPolicy:
+    """A policy that a pinned root signed; `digest` is the full 32-byte policy hash."""
+
+    policy: Policy
+    digest: bytes
+    signed_by: str  # root public key, hex
+    plans: dict[str, MetricPlan]
+
+    @property
+    def wire_hash(self) -> bytes:
+        """The part of the hash that rides in reports."""
+        return self.digest[:POLICY_HASH_BYTES]
+
+
+def sign_policy(policy: Policy, keys: Collection[SigningKey]) -> bytes:
+    """Signed policy as a JSON text for a file or a retained message."""
+    canonical = canonical_json(policy)
+    signatures = [
+        {"root": key.verify_key.encode().hex(), "signature": key.sign(_SIGNED + canonical).signature.hex()}
+        for key in keys
+    ]
+    return canonicalize({"policy": json.loads(canonical), "signatures": signatures}) + b"\n"
+
+
+def verify_policy(signed: bytes, roots: Collection[str]) -> VerifiedPolicy:
+    """The policy inside, if one of the pinned `roots` (hex) signed exactly these contents.
+
+    Raises SignatureRefusedError naming the rule: SIZE, FORM, NO_PINNED_SIGNATURE, ALTERED, LANGUAGE.
+    """
+    if len(signed) > MAX_SIGNED_BYTES:
+        raise _refused("SIZE", f"a signed policy is at most {MAX_SIGNED_BYTES} bytes")
+    try:
+        outer = msgspec.json.decode(signed, type=_SignedPolicy)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise _refused("FORM", "this is not a signed policy; sign one with `discreet policy sign`") from exc
+    canonical = canonicalize(outer.policy)
+    root = _pinned_signature(outer.signatures, canonical, roots)
+    try:
+        policy = msgspec.convert(outer.policy, Policy)
+    except msgspec.ValidationError as exc:
+        raise _refused("LANGUAGE", f"signed, but not in the policy language this version speaks ({exc})") from exc
+    misfits = check_model(policy)
+    if misfits or canonical_json(policy) != canonical:
+        reason = misfits[0].message if misfits else "it was not compiled; sign with `discreet policy sign`"
+        raise _refused("LANGUAGE", f"signed, but cannot be obeyed: {reason}")
+    return VerifiedPolicy(policy, policy_hash(canonical), root, plan_metrics(policy))
+
+
+def _pinned_signature(signatures: tuple[_Signature, ...], canonical: bytes, roots: Collection[str]) -> str:
+    pinned = [signature for signature in signatures if signature.root in roots]
+    if not pinned:
+        raise _refused("NO_PINNED_SIGNATURE", "no signature by a pinned root; compare `roots` in the configuration")
+    for signature in pinned:
+        try:
+            VerifyKey(bytes.fromhex(signature.root)).verify(_SIGNED + canonical, bytes.fromhex(signature.signature))
+        except BadSignatureError as exc:
+            raise _refused("ALTERED", "the policy was altered after it was signed; fetch it again") from exc
+    return pinned[0].root
+
+
+def _refused(rule: str, message: str) -> SignatureRefusedError:
+    return SignatureRefusedError(f"policy refused: {rule}: {message}", hint="the last good policy stays in force")
+
+
+def new_root_key(path: Path) -> str:
+    """Create a signing key file (mode 0600) that must not exist yet; returns the public key in hex."""
+    if path.exists():
+        raise ConfigError(f"{path} exists", hint="choose another name: a key is never overwritten")
+    key = SigningKey.generate()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(path, key.encode().hex().encode() + b"\n")
+    return key.verify_key.encode().hex()
+
+
+def read_root_key(path: Path) -> SigningKey:
+    """The signing key in a file that `new_root_key` wrote."""
+    content = read_or_explain(path, what="a signing key", hint="make one with `discreet policy keys new FILE`")
+    try:
+        return SigningKey(bytes.fromhex(content.decode("ascii").strip()))
+    except (ValueError, TypeError) as exc:
+        message = f"{path}:1: not a signing key"
+        raise ConfigError(message, hint="make one with `discreet policy keys new FILE`") from exc
