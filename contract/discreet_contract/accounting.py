@@ -12,6 +12,7 @@ import hashlib
 import math
 from bisect import bisect_left
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from itertools import accumulate
 from typing import TYPE_CHECKING, Self
@@ -28,7 +29,7 @@ CHAIN_START = bytes(32)
 
 def to_nano(epsilon: float) -> int:
     """ε in nano-ε, rounded up: a charge is never smaller than the loss."""
-    return math.ceil(epsilon * NANO)
+    return math.ceil(Decimal(repr(float(epsilon))) * NANO)  # its shortest decimal: 2.1 is 2_100_000_000
 
 
 def cap_to_nano(epsilon: float) -> int:

@@ -52,35 +52,43 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self) -> None:
         """Raise ConfigError with the next step if this cannot work or would send over a network in the clear."""
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname:
+        if "@" in self.url:
+            raise ConfigError("a broker url carries no credentials", hint="use `username` and `password_file`")
+        if not self._is_url():
             raise ConfigError(
                 f"broker url {self.url!r} is not mqtt://host:port", hint="for example mqtt://127.0.0.1:1883"
             )
-        if parts.username or parts.password:
-            raise ConfigError("a broker url carries no credentials", hint="use `username` and `password_file`")
         if not self.is_tls and not self.is_loopback and not self.allow_plaintext:
             raise ConfigError(
                 f"broker {self.host} is not this machine and the url is not mqtts://",
                 hint="use mqtts://, or set allow_plaintext = true on a network you trust",
             )
 
+    def _is_url(self) -> bool:
+        try:
+            parts = urlsplit(self.url)
+            return parts.scheme in {"mqtt", "mqtts"} and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is no port, brackets that do not close
+            return False
 
-def new_client(broker: Broker, client_id: str) -> Client:
+
+def new_client(broker: Broker, client_id: str, *, reconnect_on_failure: bool = True) -> Client:
     """An MQTT 5 client with manual acknowledgement, credentials and TLS set, not yet connected."""
     from paho.mqtt.client import Client, MQTTv5
     from paho.mqtt.enums import CallbackAPIVersion
 
     broker.check()
-    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=MQTTv5, manual_ack=True)
+    client = Client(
+        CallbackAPIVersion.VERSION2,
+        client_id=client_id,
+        protocol=MQTTv5,
+        manual_ack=True,
+        reconnect_on_failure=reconnect_on_failure,
+    )
     if broker.username:
         client.username_pw_set(broker.username, _password(broker))
     if broker.is_tls:
-        context = ssl.create_default_context(cafile=broker.ca_file or None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if broker.cert_file:
-            context.load_cert_chain(broker.cert_file, broker.key_file or None)
-        client.tls_set_context(context)
+        client.tls_set_context(_tls_context(broker))
     return client
 
 
@@ -89,10 +97,28 @@ def backoff_seconds(attempt: int, *, cap: float = 60.0) -> float:
     return secrets.SystemRandom().uniform(0.05, min(cap, 0.5 * 2 ** min(attempt, 16)))
 
 
+def _tls_context(broker: Broker) -> ssl.SSLContext:
+    hint = "name PEM files that this user can read"
+    try:
+        context = ssl.create_default_context(cafile=broker.ca_file or None)
+    except OSError as exc:
+        raise ConfigError(f"{broker.ca_file}: cannot read `ca_file`: {exc.strerror or exc}", hint=hint) from exc
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not broker.cert_file:
+        return context
+    try:
+        context.load_cert_chain(broker.cert_file, broker.key_file or None)
+    except OSError as exc:
+        files = f"{broker.cert_file}, {broker.key_file or 'no key_file'}"
+        raise ConfigError(f"{files}: cannot read the certificate: {exc.strerror or exc}", hint=hint) from exc
+    return context
+
+
 def _password(broker: Broker) -> str:
     if not broker.password_file:
         return ""
     try:
         return Path(broker.password_file).read_text(encoding="utf-8").strip()
     except OSError as exc:
-        raise ConfigError(f"{broker.password_file}: cannot read the broker password: {exc.strerror}") from exc
+        message = f"{broker.password_file}: cannot read the broker password: {exc.strerror}"
+        raise ConfigError(message, hint="name a file in `password_file` that this user can read") from exc

@@ -82,7 +82,7 @@ class ReplayClock:
     @staticmethod
     def write(path: Path, ms: int) -> None:
         """Advance the clock in `path`, so that a reader sees the old or the new time, never half of one."""
-        temporary = path.with_suffix(".new")
+        temporary = path.with_name(path.name + ".new")
         temporary.write_text(str(ms), encoding="ascii")
         temporary.replace(path)
 

@@ -25,8 +25,9 @@ def read_config(path: Path, kind: type[T], *, hint: str) -> T:
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{path}:1: not a UTF-8 text", hint=hint) from exc
     except tomllib.TOMLDecodeError as exc:
-        line = re.search(r"at line (\d+)", str(exc))
-        raise ConfigError(f"{path}:{line.group(1) if line else 1}: {exc}", hint="mend the TOML") from exc
+        line = re.search(r"at line (\d+)", str(exc))  # else it is the end of the document
+        number = line.group(1) if line else len(content.splitlines())
+        raise ConfigError(f"{path}:{number}: {exc}", hint="mend the TOML") from exc
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as exc:
@@ -34,11 +35,28 @@ def read_config(path: Path, kind: type[T], *, hint: str) -> T:
 
 
 def _line_of(text: str, message: str) -> int:
-    """Line of the key that msgspec's message speaks of; 1 where the key is missing."""
-    names = re.findall(r"`(?:\$\.)?([\w.]+)`", message)
-    for name in reversed(names):
-        key = name.split(".")[-1]
-        for number, line in enumerate(text.splitlines(), start=1):
-            if re.match(rf"\s*{re.escape(key)}\s*=|\s*\[{re.escape(key)}\]", line):
-                return number
-    return 1
+    """Line of the key that msgspec's message speaks of, or of the nearest table around it; 1 where there is none."""
+    at = re.search(r"at `\$\.?([^`]*)`", message)
+    path = _keys(re.sub(r"\[[^]]*\]", "", at.group(1))) if at else ()
+    unknown = re.search(r"unknown field `([^`]+)`", message)
+    if unknown:
+        path = (*path, unknown.group(1))
+    places = _places(text)
+    return next((places[path[:n]] for n in range(len(path), 0, -1) if path[:n] in places), 1)
+
+
+def _places(text: str) -> dict[tuple[str, ...], int]:
+    """Line of every table and key that stands at the start of a line."""
+    table: tuple[str, ...] = ()
+    places: dict[tuple[str, ...], int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[+([^\[\]=,]+)\]+\s*(#.*)?$", line):
+            table = _keys(header.group(1))
+            places.setdefault(table, number)
+        elif key := re.match(r"""\s*([\w."'-]+)\s*=""", line):
+            places.setdefault((*table, *_keys(key.group(1))), number)
+    return places
+
+
+def _keys(dotted: str) -> tuple[str, ...]:
+    return tuple(part.strip("\"' ") for part in dotted.split(".")) if dotted else ()

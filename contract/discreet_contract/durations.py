@@ -6,7 +6,9 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-Duration: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,6}(s|m|h|d)$|^0s$")]
+END = r"$(?!\n)"  # of a pattern: Python's `$` alone also matches before a final line break
+
+Duration: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]{0,6}(s|m|h|d)|0s)" + END)]
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 

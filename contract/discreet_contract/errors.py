@@ -20,6 +20,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 
+_POLICY_HINT = "mend the lines above; the language is described in policies/README.md"
+
+
 class ExitCode(IntEnum):
     """Exit codes of the `discreet` command, documented in the README."""
 
@@ -97,6 +100,6 @@ class PolicyError(PermanentError):
 
     exit_code = ExitCode.POLICY
 
-    def __init__(self, problems: list[Problem], *, hint: str = "") -> None:
+    def __init__(self, problems: list[Problem], *, hint: str = _POLICY_HINT) -> None:
         super().__init__("\n".join(str(problem) for problem in problems), hint=hint)
         self.problems = problems

@@ -16,13 +16,24 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     temporary = path.with_name(path.name + ".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
-        os.fchmod(descriptor, mode)
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    temporary.replace(path)
+        with open(descriptor, "wb") as file:  # noqa: PTH123  # a buffered file repeats short writes or raises
+            os.fchmod(descriptor, mode)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
     sync_directory(path.parent)
+
+
+def write_or_explain(path: Path, content: bytes, *, what: str, hint: str, mode: int = 0o600) -> None:
+    """Write a file an operator named, durably; a failure says what it was for and what to do."""
+    try:
+        write_durably(path, content, mode=mode)
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot write {what}: {exc.strerror}", hint=hint) from exc
 
 
 def sync_directory(path: Path) -> None:

@@ -101,8 +101,8 @@ def decode_report(body: bytes) -> Report:
     """Inverse of `encode_report`; raises MalformedError on anything else, without quoting the bytes."""
     try:
         return _report_decoder.decode(body)
-    except msgspec.MsgspecError as exc:
-        raise MalformedError("not a report of a known form") from exc
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise MalformedError("not a report of a known form") from None  # the cause would quote the bytes
 
 
 def encode_receipts(receipts: tuple[Receipt, ...]) -> bytes:
@@ -114,8 +114,8 @@ def decode_receipts(body: bytes) -> tuple[Receipt, ...]:
     """Inverse of `encode_receipts`; raises MalformedError."""
     try:
         return _receipts_decoder.decode(body)
-    except msgspec.MsgspecError as exc:
-        raise MalformedError("not a receipts message") from exc
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise MalformedError("not a receipts message") from None
 
 
 def receipt_tag(receipt_key: bytes, report_id: bytes, verdict: int) -> bytes:

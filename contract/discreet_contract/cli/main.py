@@ -41,9 +41,9 @@ def discreet() -> None:
 def main(args: list[str] | None = None) -> Any:
     """Entry point: every expected failure ends in one line, its next step, and a documented exit code."""
     try:
-        discreet.main(args=args, standalone_mode=False)
-    except click.exceptions.Exit as exc:
-        sys.exit(exc.exit_code)
+        code = discreet.main(args=args, standalone_mode=False)  # click returns what a command gave to ctx.exit()
+        if isinstance(code, int) and code:
+            sys.exit(code)
     except click.ClickException as exc:
         exc.show()
         sys.exit(ExitCode.USAGE)

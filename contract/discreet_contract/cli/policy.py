@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from discreet_contract.errors import ConfigError, PolicyError, Problem
-from discreet_contract.files import read_or_explain, write_durably
+from discreet_contract.files import read_or_explain, write_or_explain
 from discreet_contract.policy.compile import build_policy, canonical_json, load_policy, policy_hash
 from discreet_contract.policy.explain import explain as explain_policy
 from discreet_contract.policy.explain import render
@@ -32,7 +32,7 @@ def policy() -> None:
 @click.option("--today", type=click.DateTime(["%Y-%m-%d"]), help="Judge dates as of this day (default: today, UTC).")
 @_json
 def lint(file: Path, today: datetime | None, *, as_json: bool) -> None:
-    r"""Check FILE: shape, references, and every lint rule.
+    """Check FILE: shape, references, and every lint rule.
 
     All problems are printed at once as file:line:column: RULE message. Exits 4 if there is any.
 
@@ -58,7 +58,7 @@ def lint(file: Path, today: datetime | None, *, as_json: bool) -> None:
 @click.argument("file", type=FILE)
 @_json
 def explain_command(file: Path, *, as_json: bool) -> None:
-    r"""Say in plain words what FILE collects, keeps, sends, and what that can reveal.
+    """Say in plain words what FILE collects, keeps, sends, and what that can reveal.
 
     \b
     Example:
@@ -74,7 +74,7 @@ def explain_command(file: Path, *, as_json: bool) -> None:
 @click.option("--key", "keys", type=FILE, multiple=True, required=True, help="Signing key file; may be repeated.")
 @click.option("--output", "-o", type=FILE, required=True, help="Where the signed policy goes.")
 def sign(file: Path, keys: tuple[Path, ...], output: Path) -> None:
-    r"""Compile FILE and sign it.
+    """Compile FILE and sign it.
 
     \b
     Example:
@@ -83,7 +83,8 @@ def sign(file: Path, keys: tuple[Path, ...], output: Path) -> None:
     compiled = load_policy(file)
     if not output.parent.is_dir():
         raise ConfigError(f"{output.parent} is not a folder", hint="create it, or choose another --output")
-    write_durably(output, sign_policy(compiled, [read_root_key(key) for key in keys]), mode=0o644)
+    signed = sign_policy(compiled, [read_root_key(key) for key in keys])
+    write_or_explain(output, signed, what="the signed policy", hint="choose another --output", mode=0o644)
     click.echo(f"{output}: version {compiled.version}, hash {policy_hash(canonical_json(compiled)).hex()}")
 
 
@@ -92,7 +93,7 @@ def sign(file: Path, keys: tuple[Path, ...], output: Path) -> None:
 @click.option("--root", "roots", multiple=True, required=True, help="Pinned root public key in hex; may be repeated.")
 @_json
 def verify(file: Path, roots: tuple[str, ...], *, as_json: bool) -> None:
-    r"""Check that a signed policy FILE was signed by one of the given roots and not altered since.
+    """Check that a signed policy FILE was signed by one of the given roots and not altered since.
 
     \b
     Example:
@@ -121,7 +122,7 @@ def keys_group() -> None:
 @keys_group.command("new")
 @click.argument("file", type=FILE)
 def new_key(file: Path) -> None:
-    r"""Create a signing key in FILE (mode 0600) and print its public half, to be pinned on devices.
+    """Create a signing key in FILE (mode 0600) and print its public half, to be pinned on devices.
 
     \b
     Example:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,8 +43,8 @@ class DiscreteLaplace:
 
     @cached_property
     def scale(self) -> float:
-        """Noise scale, rounded up to a multiple of 2⁻²⁰ so that OpenDP's map never passes ε."""
-        return math.ceil((self.high - self.low) / self.epsilon * _SCALE_GRID) / _SCALE_GRID
+        """Noise scale, rounded up to a multiple of 2⁻²⁰, exactly: OpenDP's map never passes ε, not by its last bit."""
+        return math.ceil(Fraction(self.high - self.low) / Fraction(self.epsilon) * _SCALE_GRID) / _SCALE_GRID
 
     @cached_property
     def reach(self) -> int:
@@ -51,9 +52,13 @@ class DiscreteLaplace:
         return math.ceil(self.scale * _LOG_TAIL)
 
     def randomize(self, value: int) -> bytes:
-        """See `Mechanism.randomize`. OpenDP does not check its domain at invocation, hence the check."""
+        """See `Mechanism.randomize`. OpenDP does not check its domain at invocation, hence the checks.
+
+        The first is ours because `member` warns of a value of another type, and repeats it.
+        """
         measurement = _measurement(self.low, self.high, self.scale)
-        if not measurement.input_domain.member(value):
+        within = isinstance(value, int) and self.low <= value <= self.high
+        if not within or not measurement.input_domain.member(value):
             raise ValueError("dlap-1 randomises an integer within its bounds: clamp first")
         noised = min(max(measurement(value), self.low - self.reach), self.high + self.reach)
         return int(noised).to_bytes(4, "big", signed=True)
@@ -85,9 +90,12 @@ class DiscreteLaplace:
         return (self.expected_error(sums[0]) ** 2,)
 
     def interval(self, sums: Sequence[int], level: float) -> tuple[Interval, ...]:
-        """Normal: the noise variance is known exactly, and sums of 50 or more draws are near normal."""
+        """Normal with a continuity correction: the variance is known exactly, sums of 50 draws are near normal.
+
+        Half a step matters where the noise is weak: without it a range of 1 at ε = 4 is covered 93 times in a hundred.
+        """
         [mean] = self.estimate(sums)
-        reach = z_score(level) * self.expected_error(sums[0])
+        reach = z_score(level) * self.expected_error(sums[0]) + 0.5 / sums[0]
         return (Interval(mean - reach, mean + reach),)
 
     def expected_error(self, devices: int) -> float:

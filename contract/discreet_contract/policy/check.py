@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -76,8 +77,12 @@ def _check_metric(policy: Policy, metric: Metric, path: Path) -> Iterator[ShapeP
             yield ShapeProblem((*path, "where"), "CONDITION", message)
     if seconds(metric.window) < 60:
         yield ShapeProblem((*path, "window"), "WINDOW", "a window is at least one minute")
-    yield from _check_reduction(signal, metric, path)
-    yield from _check_bounds(signal, metric, path)
+    if len(metric.per_device) == 1:
+        yield from _check_reduction(signal, metric, path)
+        yield from _check_bounds(signal, metric, path)
+    else:
+        message = 'exactly one reduction, like {count: ""} or {sum: seconds}'
+        yield ShapeProblem((*path, "per_device"), "REDUCTION", message)
     if metric.mechanism != "auto" and metric.mechanism not in FITTING[metric.type]:
         fitting = ", ".join(FITTING[metric.type])
         message = f"{metric.mechanism} cannot carry a {metric.type} metric; {fitting} can"
@@ -86,9 +91,6 @@ def _check_metric(policy: Policy, metric: Metric, path: Path) -> Iterator[ShapeP
 
 def _check_reduction(signal: Signal, metric: Metric, path: Path) -> Iterator[ShapeProblem]:
     at = (*path, "per_device")
-    if len(metric.per_device) != 1:
-        yield ShapeProblem(at, "REDUCTION", 'exactly one reduction, like {count: ""} or {sum: seconds}')
-        return
     kind, types = _REDUCTIONS[metric.reduction]
     if metric.type not in types:
         message = f"{metric.reduction!r} gives {' or '.join(types)}, not {metric.type}"
@@ -121,10 +123,10 @@ def _check_bounds(signal: Signal, metric: Metric, path: Path) -> Iterator[ShapeP
     grid = grid_of(signal, metric)
     if not low < high:
         yield ShapeProblem((*path, "bounds"), "BOUNDS", "low < high")
-    elif any(abs(bound / grid - round(bound / grid)) > 1e-9 for bound in (low, high)):
-        yield ShapeProblem((*path, "bounds"), "BOUNDS", f"bounds lie on the grid of {grid:g}")
     elif (high - low) / grid / metric.epsilon > MAX_RANGE or max(-low, high) / grid > 2**31 / 2:
         yield ShapeProblem((*path, "bounds"), "BOUNDS", "range too wide for a four-byte payload; use a coarser grid")
+    elif any(abs(bound / grid - round(bound / grid)) > 1e-9 for bound in (low, high)):
+        yield ShapeProblem((*path, "bounds"), "BOUNDS", f"bounds lie on the grid of {grid:g}")
     elif metric.type == "count" and low < 0:
         yield ShapeProblem((*path, "bounds"), "BOUNDS", "a count is never below 0")
 
@@ -193,11 +195,9 @@ def _day_passed(rates: list[tuple[int, int]], cap: int, span_days: int | None) -
     horizon = (span_days or 36_500) * DAY_SECONDS
     if sum(nano * math.ceil(horizon / window) for nano, window in rates) <= cap:
         return None
-    borders = {window * k for _, window in rates for k in range(min(math.ceil(horizon / window), 20_000))}
-    for at in sorted(borders):
-        if sum(nano * (at // window + 1) for nano, window in rates) > cap:
-            return at / DAY_SECONDS
-    return None
+    # What was charged up to a second only grows, so the first second past the cap is found by halving.
+    passed = bisect_right(range(horizon), cap, key=lambda at: sum(nano * (at // w + 1) for nano, w in rates))
+    return passed / DAY_SECONDS
 
 
 def _kind(field: Field) -> str:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from discreet_contract.policy.read import PolicyText
 
-_HINT = "mend the lines above; the language is described in policies/README.md"
-
 
 def load_policy(path: Path) -> Policy:
     """Read, shape-check and model-check a policy file. Raises PolicyError with all problems."""
@@ -31,12 +29,14 @@ def load_policy(path: Path) -> Policy:
 def build_policy(text: PolicyText) -> Policy:
     """The same for a text that was already read."""
     policy, shape_problems = check_shape(Policy, _expand_shorthands(text.value))
-    found = list(shape_problems)
-    if policy is not None:
-        found += check_model(policy)
-    problems = text.problems + [text.problem(p.path, p.rule, p.message, on_key=p.on_key) for p in found]
+    found = shape_problems if policy is None else check_model(policy)
+    problems = text.problems + [
+        text.problem(p.path, p.rule, p.message, on_key=p.on_key)
+        for p in found
+        if p.on_key or not text.is_unreadable(p.path)  # what could not be read was already reported
+    ]
     if policy is None or problems:
-        raise PolicyError(sorted(problems), hint=_HINT)
+        raise PolicyError(sorted(problems))
     return fix_mechanisms(policy)
 
 

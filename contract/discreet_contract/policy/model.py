@@ -5,27 +5,26 @@ Compiling fills defaults and fixes mechanisms; it does not change the language.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, Struct
 
-from discreet_contract.durations import Duration, seconds
+from discreet_contract.durations import END, Duration, seconds
 
-Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="lower case, digits, _")]
+Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}" + END, description="lower case, digits, _")]
 SignalName: TypeAlias = Annotated[
     str,
-    Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){0,3}$", max_length=64, description="dotted lower case"),
+    Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){0,3}" + END, max_length=64, description="dotted lower case"),
 ]
-FleetName: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,39}$", description="lower case, digits, -")]
+FleetName: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,39}" + END, description="lower case, digits, -")]
 SchemaVersion: TypeAlias = Annotated[
     str,
-    Meta(pattern=r"^[1-9][0-9]{0,3}-[0-9]{1,4}-[0-9]{1,4}$", description="SchemaVer: model-revision-addition"),
+    Meta(pattern=r"^[1-9][0-9]{0,3}-[0-9]{1,4}-[0-9]{1,4}" + END, description="SchemaVer: model-revision-addition"),
 ]
-Date: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]$", description="YYYY-MM-DD")]
-HexKey: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="32 bytes in hex")]
-KeyId: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,8}$", description="at most 8 of a-z, 0-9, -")]
+Date: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]" + END, description="YYYY-MM-DD")]
+HexKey: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}" + END, description="32 bytes in hex")]
+KeyId: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,8}" + END, description="at most 8 of a-z, 0-9, -")]
 Epsilon: TypeAlias = Annotated[float, Meta(gt=0, le=16)]
 Category: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 
@@ -123,10 +122,6 @@ class Metric(_Record, frozen=True):
     def window_seconds(self) -> int:
         """Length of the window."""
         return seconds(self.window)
-
-    def version(self) -> str:
-        """Eight bytes of a hash over the definition, in hex: equal figures may only be summed under one version."""
-        return hashlib.sha256(b"discreet metric 1\0" + msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
 
 
 class Budget(_Record, frozen=True):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
+import rfc8785
 
 from discreet_contract.mechanisms.catalogue import FITTING, build
 from discreet_contract.policy.check import grid_of
@@ -49,4 +53,13 @@ def _plan(policy: Policy, name: str, metric: Metric) -> MetricPlan:
     elif metric.bounds is not None:
         low, high = (round(bound / grid) for bound in metric.bounds)
     mechanism = build(mechanism_id(metric), metric.epsilon, labels, (low, high))
-    return MetricPlan(name, metric, metric.version(), mechanism, grid, low, high)
+    return MetricPlan(name, metric, _version(metric, labels, grid), mechanism, grid, low, high)
+
+
+def _version(metric: Metric, labels: tuple[str, ...], grid: float) -> str:
+    """Eight bytes of a hash over the definition and what it takes from its signal, in hex.
+
+    Sums may only be added under one version, so a category list that changed is a new one.
+    """
+    definition = rfc8785.dumps([msgspec.to_builtins(metric), list(labels), grid])
+    return hashlib.sha256(b"discreet metric 1\0" + definition).hexdigest()[:16]

@@ -1,11 +1,13 @@
 """A policy file → builtins, with the line and column of every key and value.
 
-YAML is read in a strict dialect: no anchors, no duplicate keys, no tags, and only `true`
-and `false` are booleans, so that `on`, `off` and dates stay the text they look like.
+YAML is read in a strict dialect: no anchors, no duplicate keys, no tags, only `true` and
+`false` are booleans and only JSON's numbers are numbers, so that `on`, `0777`, `1:30` and
+dates stay the text they look like.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_POLICY_BYTES = 1_000_000
 MAX_DEPTH = 40
+MAX_INTEGER = 2**53 - 1  # what canonical JSON carries exactly
 
 
 class _Positions:
@@ -29,6 +32,7 @@ class _Positions:
     def __init__(self) -> None:
         self.values: dict[Path, yaml.Mark] = {}
         self.keys: dict[Path, yaml.Mark] = {}
+        self.unreadable: set[Path] = set()
 
 
 class PolicyText:
@@ -39,6 +43,10 @@ class PolicyText:
         self.value = value
         self.problems = problems
         self._positions = positions
+
+    def is_unreadable(self, path: Path) -> bool:
+        """Whether the value at `path`, or one around it, was refused by the reader."""
+        return any(path[:length] in self._positions.unreadable for length in range(len(path) + 1))
 
     def problem(self, path: Path, rule: str, message: str, *, on_key: bool = False) -> Problem:
         """A problem at `path`, or at its nearest ancestor that stands in the file."""
@@ -55,15 +63,36 @@ class PolicyText:
 class _Loader(yaml.SafeLoader):
     """SafeLoader without YAML 1.1's surprises: see the module's docstring."""
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.refused: list[tuple[yaml.Mark, str, str]] = []
+        self.tagged: set[int] = set()  # ids of the nodes with a tag; the document keeps them alive
 
-_PLAIN = {
-    first: [
-        (tag, form) for tag, form in resolvers if tag not in {"tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool"}
-    ]
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Note what the composer forgets: where anchors, aliases and tags stood."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        node = super().compose_node(parent, index)
+        if getattr(event, "anchor", None) is not None:
+            message = "anchors and aliases are not part of the policy language; write it out"
+            self.refused.append((event.start_mark, "ALIAS", message))
+        if getattr(event, "tag", None) is not None:
+            self.refused.append((event.start_mark, "TAG", "tags are not part of the policy language; remove it"))
+            self.tagged.add(id(node))
+        return node
+
+
+_NULLS = "tag:yaml.org,2002:null"
+_INTEGER = r"-?(?:0|[1-9][0-9]*)"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag == _NULLS]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.yaml_implicit_resolvers = _PLAIN
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+for _kind, _form, _first in (
+    ("bool", "true|false", "tf"),
+    ("int", _INTEGER, "-0123456789"),
+    ("float", _INTEGER + r"(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?", "-0123456789"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(rf"^(?:{_form})$"), list(_first))
 
 
 def read_policy_text(path: FilePath) -> PolicyText:
@@ -79,43 +108,43 @@ def read_policy_text(path: FilePath) -> PolicyText:
 def parse_policy_text(content: bytes, file: str) -> PolicyText:
     """The same for bytes at hand."""
     try:
-        root = yaml.compose(content.decode("utf-8"), Loader=_Loader)
+        loader = _Loader(content.decode("utf-8"))
+        root = loader.get_single_node()
     except yaml.MarkedYAMLError as exc:
         line, column = (exc.problem_mark.line, exc.problem_mark.column) if exc.problem_mark else (0, 0)
         raise PolicyError([Problem(file, line + 1, column + 1, "YAML", str(exc.problem))]) from exc
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as exc:
         raise PolicyError([Problem(file, 1, 1, "YAML", f"not a YAML text in UTF-8 ({type(exc).__name__})")]) from exc
-    positions = _Positions()
-    problems: list[Problem] = []
     if root is None:
         raise PolicyError([Problem(file, 1, 1, "YAML", "the file is empty")])
-    value = _Builder(file, positions, problems).build(root, ())
+    positions = _Positions()
+    problems = [Problem(file, mark.line + 1, mark.column + 1, rule, message) for mark, rule, message in loader.refused]
+    value = _Builder(file, positions, problems, loader.tagged).build(root, ())
     return PolicyText(file, value, positions, problems)
 
 
 class _Builder:
-    def __init__(self, file: str, positions: _Positions, problems: list[Problem]) -> None:
+    def __init__(self, file: str, positions: _Positions, problems: list[Problem], reported: set[int]) -> None:
         self._file = file
         self._positions = positions
         self._problems = problems
-        self._seen: set[int] = set()
+        self._reported = set(reported)  # ids of nodes to pass over: with a tag, or met before through an alias
         self._scalars = _Loader("")
 
     def build(self, node: yaml.Node, path: Path) -> Any:
         self._positions.values[path] = node.start_mark
-        if id(node) in self._seen:
-            self._refuse(node, "ALIAS", "anchors and aliases are not part of the policy language; write it out")
+        if id(node) in self._reported:
+            self._positions.unreadable.add(path)
             return None
-        self._seen.add(id(node))
+        self._reported.add(id(node))
         if len(path) > MAX_DEPTH:
-            self._refuse(node, "DEPTH", f"nested deeper than {MAX_DEPTH}")
-            return None
+            return self._unreadable(node, path, "DEPTH", f"nested deeper than {MAX_DEPTH}")
         match node:
             case yaml.MappingNode():
                 return self._mapping(node, path)
             case yaml.SequenceNode():
                 return [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self._scalar(node)
+        return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -124,6 +153,9 @@ class _Builder:
                 self._refuse(key_node, "KEY", "a key is plain text")
                 continue
             key = str(key_node.value)
+            if not _is_text(key):
+                self._refuse(key_node, "YAML", "a key is plain text")
+                continue
             if key in result:
                 self._refuse(key_node, "DUPLICATE_KEY", f"key {key!r} stands twice")
                 continue
@@ -131,13 +163,29 @@ class _Builder:
             result[key] = self.build(value_node, (*path, key))
         return result
 
-    def _scalar(self, node: yaml.Node) -> Any:
+    def _scalar(self, node: yaml.Node, path: Path) -> Any:
         try:
-            return self._scalars.construct_object(node, deep=True)
+            value = self._scalars.construct_object(node, deep=True)
         except (yaml.YAMLError, ValueError) as exc:
-            self._refuse(node, "YAML", f"cannot read this value ({type(exc).__name__})")
-            return None
+            return self._unreadable(node, path, "YAML", f"cannot read this value ({type(exc).__name__})")
+        match value:
+            case str() if not _is_text(value):
+                return self._unreadable(node, path, "YAML", "not a text: half of a surrogate pair")
+            case float() if not math.isfinite(value):
+                return self._unreadable(node, path, "NUMBER", "a number is finite")
+            case int() if abs(value) > MAX_INTEGER:
+                return self._unreadable(node, path, "NUMBER", "an integer is below 2^53, or JSON cannot carry it")
+        return value
+
+    def _unreadable(self, node: yaml.Node, path: Path, rule: str, message: str) -> None:
+        self._refuse(node, rule, message)
+        self._positions.unreadable.add(path)
 
     def _refuse(self, node: yaml.Node, rule: str, message: str) -> None:
         mark = node.start_mark
         self._problems.append(Problem(self._file, mark.line + 1, mark.column + 1, rule, message))
+
+
+def _is_text(value: str) -> bool:
+    """Whether a text can be written as UTF-8; YAML's escapes can spell half of a surrogate pair."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)

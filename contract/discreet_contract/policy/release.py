@@ -15,10 +15,11 @@ import msgspec
 from nacl.exceptions import BadSignatureError
 from nacl.signing import SigningKey, VerifyKey
 
-from discreet_contract.errors import ConfigError, SignatureRefusedError
-from discreet_contract.files import read_or_explain, write_durably
+from discreet_contract.durations import END
+from discreet_contract.errors import ConfigError, PermanentError, SignatureRefusedError
+from discreet_contract.files import read_or_explain, write_or_explain
 from discreet_contract.policy.check import check_model
-from discreet_contract.policy.compile import canonical_json, canonicalize, policy_hash
+from discreet_contract.policy.compile import canonical_json, canonicalize, fix_mechanisms, policy_hash
 from discreet_contract.policy.model import Policy
 from discreet_contract.policy.plan import MetricPlan, plan_metrics
 from discreet_contract.wire import POLICY_HASH_BYTES
@@ -32,8 +33,8 @@ MAX_SIGNED_BYTES = 2_000_000
 
 
 class _Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    root: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}$")]
+    root: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}" + END)]
+    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}" + END)]
 
 
 class _SignedPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -58,7 +59,7 @@ class VerifiedPolicy:
 
 def sign_policy(policy: Policy, keys: Collection[SigningKey]) -> bytes:
     """Signed policy as a JSON text for a file or a retained message."""
-    canonical = canonical_json(policy)
+    canonical = canonical_json(fix_mechanisms(policy))
     signatures = [
         {"root": key.verify_key.encode().hex(), "signature": key.sign(_SIGNED + canonical).signature.hex()}
         for key in keys
@@ -75,16 +76,16 @@ def verify_policy(signed: bytes, roots: Collection[str]) -> VerifiedPolicy:
         raise _refused("SIZE", f"a signed policy is at most {MAX_SIGNED_BYTES} bytes")
     try:
         outer = msgspec.json.decode(signed, type=_SignedPolicy)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        canonical = canonicalize(outer.policy)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, PermanentError) as exc:
         raise _refused("FORM", "this is not a signed policy; sign one with `discreet policy sign`") from exc
-    canonical = canonicalize(outer.policy)
     root = _pinned_signature(outer.signatures, canonical, roots)
     try:
         policy = msgspec.convert(outer.policy, Policy)
     except msgspec.ValidationError as exc:
         raise _refused("LANGUAGE", f"signed, but not in the policy language this version speaks ({exc})") from exc
     misfits = check_model(policy)
-    if misfits or canonical_json(policy) != canonical:
+    if misfits or canonical_json(fix_mechanisms(policy)) != canonical:
         reason = misfits[0].message if misfits else "it was not compiled; sign with `discreet policy sign`"
         raise _refused("LANGUAGE", f"signed, but cannot be obeyed: {reason}")
     return VerifiedPolicy(policy, policy_hash(canonical), root, plan_metrics(policy))
@@ -111,8 +112,12 @@ def new_root_key(path: Path) -> str:
     if path.exists():
         raise ConfigError(f"{path} exists", hint="choose another name: a key is never overwritten")
     key = SigningKey.generate()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(path, key.encode().hex().encode() + b"\n")
+    hint = "choose a place that you may write to"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise ConfigError(f"{path.parent}: cannot make this folder: {exc.strerror}", hint=hint) from exc
+    write_or_explain(path, key.encode().hex().encode() + b"\n", what="a signing key", hint=hint)
     return key.verify_key.encode().hex()
 
 

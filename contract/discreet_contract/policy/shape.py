@@ -103,7 +103,7 @@ def _walk_union(kinds: tuple[Any, ...], value: object, path: Path, problems: lis
     by_tag = {choice.__struct_config__.tag: choice for choice in choices}
     tag_field = choices[0].__struct_config__.tag_field
     tag = value.get(tag_field)
-    if tag not in by_tag:
+    if not isinstance(tag, str) or tag not in by_tag:
         near = closest(str(tag), [str(known) for known in by_tag])
         at = (*path, tag_field) if tag_field in value else path
         problems.append(ShapeProblem(at, "VALUE", f"{tag_field!r} is {tag!r}{near}"))

@@ -1,0 +1,1 @@
+"""`discreet agent`: what the device's owner and its operator type."""

@@ -1,0 +1,237 @@
+"""`discreet agent`: on, off, run, status, emit, sent, ledger."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from discreet_agent.config import load_settings
+from discreet_contract.errors import ConfigError, ExitCode
+
+if TYPE_CHECKING:
+    from discreet_agent.config import Settings
+    from discreet_contract.policy.release import VerifiedPolicy
+
+_config = click.option(
+    "--config", "-c", type=click.Path(path_type=Path), help="agent.toml (default: the user's, else /etc/discreet)."
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+@click.group()
+def agent() -> None:
+    """The daemon on this device: run it, feed it, ask it, switch it off."""
+
+
+@agent.command()
+@_config
+def run(config: Path | None) -> None:
+    """Run the agent in the foreground until SIGTERM or Ctrl-C.
+
+    \b
+    Example:
+      discreet agent run --config agent.toml
+    """
+    from discreet_agent.daemon import run_daemon
+    from discreet_contract.log import configure_logging
+
+    settings = load_settings(config)
+    configure_logging(json=settings.log_json)
+    run_daemon(settings)
+
+
+@agent.command()
+@_config
+def on(config: Path | None) -> None:
+    """Consent to the policy in force: record signals and send private summaries.
+
+    \b
+    Example:
+      discreet agent on
+    """
+    from discreet_agent.consent import Consent, Word, privacy_class, write_word
+    from discreet_agent.device import prepare
+
+    settings = load_settings(config)
+    prepare(settings.state_dir)
+    policy = _policy_in_force(settings).policy
+    word = Consent(settings.state_dir).word()
+    given_to = privacy_class(policy)
+    if word is None or word.state == "off" or word.given_to != given_to:
+        write_word(settings.state_dir, Word("on", time.time_ns() // 1_000_000, given_to))
+    click.echo(
+        f"on: fleet {policy.fleet}, policy version {policy.version}, ε at most {policy.budget.lifetime:g} in all"
+    )
+
+
+@agent.command()
+@_config
+def off(config: Path | None) -> None:
+    """Withdraw consent: nothing is written, nothing is sent, until `on`. A running agent obeys within a second.
+
+    \b
+    Example:
+      discreet agent off
+    """
+    from discreet_agent.consent import Word, write_word
+    from discreet_agent.device import prepare
+
+    settings = load_settings(config)
+    prepare(settings.state_dir)
+    write_word(settings.state_dir, Word("off", time.time_ns() // 1_000_000))
+    click.echo("off: nothing is recorded or sent. What was sent cannot be recalled (see `discreet agent sent`).")
+
+
+@agent.command("status")
+@_config
+@_json
+def status_command(config: Path | None, *, as_json: bool) -> None:
+    """Ask the running agent how it is.
+
+    \b
+    Example:
+      discreet agent status --json
+    """
+    from discreet_agent.client import ask
+
+    answer = ask(load_settings(config).socket, b'{"query": "status"}')
+    click.echo(json.dumps(answer) if as_json else "\n".join(_status_lines(answer)))
+
+
+@agent.command()
+@click.argument("event", required=False)
+@_config
+@_json
+def emit(event: str | None, config: Path | None, *, as_json: bool) -> None:
+    """Send one EVENT (JSON), or JSON lines from standard input, to the running agent.
+
+    Exits 1 if any event was refused.
+
+    \b
+    Example:
+      discreet agent emit '{"signal": "door.opened", "version": "1-0-0",
+                            "time": "2026-11-23T08:00:00Z", "fields": {}}'
+    """
+    from discreet_agent.client import ask
+
+    settings = load_settings(config)
+    lines = [event.encode()] if event is not None else [line for line in sys.stdin.buffer if line.strip()]
+    answers = [ask(settings.socket, line.replace(b"\n", b" ")) for line in lines]
+    refused = [item for answer in answers for item in answer.get("refused", [])]
+    if as_json:
+        click.echo(json.dumps({"ok": sum(a.get("ok", 0) for a in answers), "refused": refused}))
+    else:
+        click.echo(f"ok {sum(a.get('ok', 0) for a in answers)}, refused {len(refused)}")
+        for item in refused:
+            click.echo(f"  {item['reason']}: {item['detail']}", err=True)
+    if refused:
+        click.get_current_context().exit(ExitCode.FAILED)
+
+
+@agent.command()
+@_config
+@_json
+def sent(config: Path | None, *, as_json: bool) -> None:
+    """Show every report that left this device or waits to: its exact bytes (--json) and what they say.
+
+    \b
+    Example:
+      discreet agent sent
+    """
+    from discreet_agent.status import describe_sent
+    from discreet_agent.store.outbox import Outbox
+
+    settings = load_settings(config)
+    rows = describe_sent(Outbox(_read_only(settings)), _policy_in_force(settings).plans)
+    if as_json:
+        click.echo(json.dumps({"sent": rows}))
+        return
+    _table(rows, ("window_start", "metric", "mechanism", "says", "state", "envelope_bytes"), empty="nothing was sent")
+
+
+@agent.command()
+@_config
+@_json
+def ledger(config: Path | None, *, as_json: bool) -> None:
+    """Show every charge against this device's privacy budget, and check the hash chain.
+
+    \b
+    Example:
+      discreet agent ledger
+    """
+    from discreet_agent.status import describe_ledger
+    from discreet_agent.store.ledger import Ledger
+
+    facts = describe_ledger(Ledger(_read_only(load_settings(config))))
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    _table(
+        facts["entries"], ("sequence", "window_start", "metric", "epsilon", "mechanism"), empty="nothing was charged"
+    )
+    click.echo(f"{facts['rows']} charges, ε {sum(e['epsilon'] for e in facts['entries']):g} in all; the chain holds")
+
+
+@agent.command(hidden=True)
+@click.argument("plan", type=click.Path(path_type=Path))
+def replay(plan: Path) -> None:
+    """Replay recorded events through many devices (demonstration, simulation, benchmarks)."""
+    from discreet_agent.fleet import read_plan, replay_fleet
+
+    click.echo(json.dumps(replay_fleet(read_plan(plan))))
+
+
+def _policy_in_force(settings: Settings) -> VerifiedPolicy:
+    from discreet_agent.obey import obey
+
+    return obey(settings.policy, settings.roots, settings.state_dir).policy
+
+
+def _read_only(settings: Settings) -> Any:
+    """The device's database for reading, beside a running agent or without one."""
+    from sqlite_utils import Database
+
+    from discreet_agent.device import DATABASE
+
+    path = settings.state_dir / DATABASE
+    if not path.exists():
+        raise ConfigError(f"no database at {path}", hint="run the agent once, or name its configuration with --config")
+    import sqlite3
+
+    return Database(sqlite3.connect(f"file:{path}?mode=ro", uri=True)).conn
+
+
+def _table(rows: list[dict[str, Any]], columns: tuple[str, ...], *, empty: str) -> None:
+    if not rows:
+        click.echo(empty)
+        return
+    cells = [columns, *(tuple(f"{row[name]}" for name in columns) for row in rows)]
+    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
+    for line in cells:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _status_lines(answer: dict[str, Any]) -> list[str]:
+    policy = answer["policy"]
+    lines = [
+        f"{answer['state']}" + (f": {answer['why_off']}" if answer["why_off"] else ""),
+        f"policy    fleet {policy['fleet']}, version {policy['version']}, hash {policy['hash'][:16]}…",
+        f"broker    {'connected' if answer['broker_connected'] else 'not connected'}",
+        f"releases  {answer['releases']}",
+        f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
+        f"waiting   {answer['reports_waiting']} reports without receipt",
+        f"budget    ε {answer['epsilon_spent']:g} spent",
+    ]
+    if policy["refused"]:
+        lines.append(f"refused   {policy['refused']}")
+    if answer["last_refusal"]:
+        lines.append(f"refused   {answer['last_refusal']}")
+    for name, reasons in answer["counters"].items():
+        counted = ", ".join(f"{reason} {count}" if reason else f"{count}" for reason, count in reasons.items())
+        lines.append(f"{name}: {counted}")
+    return lines

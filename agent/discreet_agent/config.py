@@ -1,0 +1,81 @@
+"""This machine's own settings: agent.toml. What may be collected is the policy's business, not this file's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from discreet_contract.broker import Broker  # noqa: TC001 - msgspec resolves it at run time
+from discreet_contract.config import read_config
+from discreet_contract.errors import ConfigError
+
+HINT = "docs/operations.md lists every key; deploy/device/agent.toml is a sample"
+
+
+class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """agent.toml. Relative paths count from the file's own folder."""
+
+    policy: str  # signed policy file
+    roots: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]  # pinned root public keys, hex
+    broker: Broker
+    state_dir: str = ""
+    socket: str = ""
+    resend_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 60.0  # first wait for a receipt
+    log_json: bool = True
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The configuration with every path made absolute and every default filled."""
+
+    policy: Path
+    roots: tuple[str, ...]
+    broker: Broker
+    state_dir: Path
+    socket: Path
+    resend_seconds: float
+    log_json: bool
+
+
+def find_config(named: Path | None) -> Path:
+    """--config, else the user's, else the machine's."""
+    if named is not None:
+        return named
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "discreet" / "agent.toml"
+    machine = Path("/etc/discreet/agent.toml")
+    found = next((path for path in (home, machine) if path.exists()), None)
+    if found is None:
+        raise ConfigError(
+            f"no configuration at {home} or {machine}", hint="write one or name it with --config; " + HINT
+        )
+    return found
+
+
+def load_settings(named: Path | None) -> Settings:
+    """Read and resolve the configuration. Raises ConfigError naming file, line and key."""
+    path = find_config(named)
+    config = read_config(path, AgentConfig, hint=HINT)
+    config.broker.check()
+    base = path.resolve().parent
+    return Settings(
+        policy=base / config.policy,
+        roots=config.roots,
+        broker=config.broker,
+        state_dir=base / config.state_dir if config.state_dir else _state_dir(),
+        socket=base / config.socket if config.socket else _socket(),
+        resend_seconds=config.resend_seconds,
+        log_json=config.log_json,
+    )
+
+
+def _state_dir() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/lib/discreet")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "discreet"
+
+
+def _socket() -> Path:
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    return (Path(runtime) / "discreet" if runtime else Path("/run/discreet")) / "agent.sock"

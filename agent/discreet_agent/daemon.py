@@ -1,0 +1,194 @@
+"""The running agent: sockets, timers, the MQTT link, around one pipeline.
+
+Everything that touches the store runs in the event loop's thread. Once a second a tick
+looks at consent, closes windows that are over and sends what is due; trouble that may
+pass is logged and tried again at the next tick, any other ends the process loudly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from discreet_agent import status
+from discreet_agent.device import OpenDevice, open_device, prepare
+from discreet_agent.event import EventRefusal, Refused
+from discreet_agent.link import IN_FLIGHT, MqttLink
+from discreet_agent.obey import Obeyed, obey
+from discreet_agent.publish import Courier, read_receipts
+from discreet_agent.receive.socket import SocketReceiver
+from discreet_agent.seal import valid_key
+from discreet_contract.clock import Clock, SystemClock
+from discreet_contract.durations import seconds
+from discreet_contract.errors import DiscreetError, RetryableError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from discreet_agent.config import Settings
+    from discreet_agent.event import Received
+
+TICK_SECONDS = 1.0
+FORGET_SECONDS = 600
+
+log = structlog.get_logger()
+
+
+class Daemon:
+    """One device's daemon; `run` returns when `stop` is called."""
+
+    def __init__(self, settings: Settings, obeyed: Obeyed, device: OpenDevice, clock: Clock) -> None:
+        self._settings = settings
+        self._obeyed = obeyed
+        self._device = device
+        self._clock = clock
+        self._policy = obeyed.policy.policy
+        self._courier = Courier(self._policy.receipt_buckets, settings.resend_seconds)
+        self._link = MqttLink(settings.broker, self._policy.fleet, self._receipts_arrived)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._fatal: Exception | None = None
+        self._next_sample_ms = 0
+        self._next_forget_ms = 0
+
+    async def run(self) -> None:
+        """Serve until stopped; drains what was received before it returns."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_exception_handler(self._give_up)
+        async with AsyncExitStack() as stack:
+            receiver = SocketReceiver(self._settings.socket, self._record, self._answer)
+            await receiver.start()
+            stack.push_async_callback(receiver.close)
+            stack.callback(self._link.close)
+            log.info(
+                "started", socket=str(self._settings.socket), fleet=self._policy.fleet, policy=self._policy.version
+            )
+            while not self._stopping.is_set():
+                self._tick()
+                await self._pause()
+        if self._fatal is not None:
+            raise self._fatal
+        log.info("stopped")
+
+    def stop(self) -> None:
+        """Ask `run` to return."""
+        self._stopping.set()
+
+    def _give_up(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback failed in a way that nobody expected: end loudly rather than go on half alive."""
+        self._fatal = context.get("exception") or RuntimeError(context["message"])
+        self._stopping.set()
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), TICK_SECONDS)
+        except TimeoutError:
+            return
+
+    def _tick(self) -> None:
+        if self._device.consent.refusal(self._policy) is not None:
+            self._link.close()  # P6: off is off, on the network too
+            return
+        self._link.start()
+        try:
+            self._sample()
+            made = self._device.pipeline.close_windows()
+            if made:
+                log.info("window closed", reports=made)
+            self._send()
+            self._forget()
+        except RetryableError as exc:
+            log.warning("trouble, trying again", problem=str(exc), next_step=exc.hint)
+
+    def _sample(self) -> None:
+        host = self._policy.collector.host
+        now_ms = self._clock.boot_ms()
+        if host is None or now_ms < self._next_sample_ms:
+            return
+        from discreet_agent.receive.host import sample_host
+
+        self._next_sample_ms = now_ms + seconds(host.every) * 1000
+        self._record([sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())])
+
+    def _send(self) -> None:
+        if not self._link.connected:
+            return
+        rows = self._device.store.outbox.due(self._clock.now_ms(), 10 * IN_FLIGHT)
+        self._courier.send(rows, self._link, self._clock.boot_ms())
+
+    def _forget(self) -> None:
+        now_ms = self._clock.boot_ms()
+        if now_ms >= self._next_forget_ms:
+            self._next_forget_ms = now_ms + FORGET_SECONDS * 1000
+            self._device.pipeline.forget()
+
+    def _record(self, received: Sequence[Received]) -> Sequence[Refused | None]:
+        try:
+            return self._device.pipeline.record(received)
+        except RetryableError as exc:
+            log.warning("nothing stored", problem=str(exc), next_step=exc.hint)
+            return [Refused(EventRefusal.STORE_UNAVAILABLE, "the device cannot store now; send again later")] * len(
+                received
+            )
+
+    def _answer(self, query: str) -> dict[str, Any]:
+        try:
+            return self._describe(query)
+        except DiscreetError as exc:
+            return {"error": type(exc).__name__, "detail": str(exc), "next": exc.hint}
+
+    def _describe(self, query: str) -> dict[str, Any]:
+        store = self._device.store
+        match query:
+            case "status":
+                key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
+                return status.describe(
+                    store, self._obeyed, self._device.consent, connected=self._link.connected, key_valid=key_valid
+                )
+            case "sent":
+                return {"sent": status.describe_sent(store.outbox, self._obeyed.policy.plans)}
+            case "ledger":
+                return status.describe_ledger(store.ledger)
+        return {"error": "UNKNOWN_QUERY", "detail": "known: status, sent, ledger"}
+
+    def _receipts_arrived(self, message: bytes) -> None:
+        """Called in the MQTT thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._settle, message)
+
+    def _settle(self, message: bytes) -> None:
+        receipts = read_receipts(message)
+        if not receipts or self._device.consent.refusal(self._policy) is not None:
+            return
+        try:
+            settled = self._device.pipeline.settle(receipts)
+        except RetryableError as exc:  # the resend will ask for the receipt again
+            log.warning("receipts not stored", problem=str(exc), next_step=exc.hint)
+            return
+        self._courier.settled(receipts)
+        if settled:
+            log.info("receipts", settled=settled, waiting=self._device.store.outbox.waiting())
+
+
+def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
+    """Open the device and serve until SIGTERM or SIGINT."""
+    clock = clock or SystemClock()
+    prepare(settings.state_dir)
+    obeyed = obey(settings.policy, settings.roots, settings.state_dir)
+    if obeyed.refused:
+        log.warning("policy refused, the last good one stays in force", problem=obeyed.refused)
+    with open_device(settings.state_dir, obeyed.policy, clock) as device:
+        device.store.ledger.verify()
+        asyncio.run(_serve(settings, obeyed, device, clock))
+
+
+async def _serve(settings: Settings, obeyed: Obeyed, device: OpenDevice, clock: Clock) -> None:
+    daemon = Daemon(settings, obeyed, device, clock)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop)
+    await daemon.run()

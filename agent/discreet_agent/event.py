@@ -1,0 +1,92 @@
+"""What comes in, before and after it was checked, and why it may be refused.
+
+Nothing here prints a value: `repr` shows names and counts only (P1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, TypeAlias
+
+import msgspec
+
+from discreet_contract.condition import FieldValue  # noqa: TC001 - msgspec resolves it at run time
+
+MAX_ID_BYTES = 64
+
+
+class EventRefusal(StrEnum):
+    """Closed list of reasons for which a device refuses input."""
+
+    MALFORMED = "MALFORMED"
+    TOO_LARGE = "TOO_LARGE"
+    BATCH_TOO_LONG = "BATCH_TOO_LONG"
+    CONSENT_OFF = "CONSENT_OFF"
+    UNKNOWN_SIGNAL = "UNKNOWN_SIGNAL"
+    UNKNOWN_VERSION = "UNKNOWN_VERSION"
+    BAD_TIME = "BAD_TIME"
+    TIME_IN_FUTURE = "TIME_IN_FUTURE"
+    TOO_OLD = "TOO_OLD"
+    MISSING_FIELD = "MISSING_FIELD"
+    WRONG_TYPE = "WRONG_TYPE"
+    OUT_OF_BOUNDS = "OUT_OF_BOUNDS"
+    UNKNOWN_CATEGORY = "UNKNOWN_CATEGORY"
+    DUPLICATE = "DUPLICATE"
+    RETRACT_UNSUPPORTED = "RETRACT_UNSUPPORTED"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A refusal as a value. `detail` names the rule that was broken, never what broke it."""
+
+    reason: EventRefusal
+    detail: str
+
+
+class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One event as a sender writes it; well-formed JSON, nothing else is known of it."""
+
+    signal: Annotated[str, msgspec.Meta(max_length=64)]
+    version: Annotated[str, msgspec.Meta(max_length=16)]
+    time: str | int
+    fields: Annotated[dict[str, FieldValue], msgspec.Meta(max_length=256)] = {}
+    id: Annotated[str, msgspec.Meta(max_length=MAX_ID_BYTES)] | None = None
+    retracts: Annotated[str, msgspec.Meta(max_length=MAX_ID_BYTES)] | None = None
+
+    def __repr__(self) -> str:
+        return f"<EventLine with {len(self.fields)} fields>"
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True):
+    """One event that its signal's declaration accepts: only declared fields, all within bounds."""
+
+    signal: str
+    version: str
+    time_ms: int
+    fields: dict[str, FieldValue]
+    id: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Event {self.signal} with {len(self.fields)} fields>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BoundedValue:
+    """A device's one integer for one metric and window, within the metric's range. Still raw."""
+
+    value: int
+
+    def __repr__(self) -> str:
+        return "<BoundedValue>"
+
+
+@dataclass(frozen=True, slots=True)
+class NoisedValue:
+    """What OpenDP made of a `BoundedValue`: may leave the device, in the transaction that charged it."""
+
+    payload: bytes
+
+
+Received: TypeAlias = EventLine | Refused

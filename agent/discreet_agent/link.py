@@ -1,0 +1,121 @@
+"""The MQTT connection of a device process: publishes envelopes, listens for receipts.
+
+paho's network loop runs in its own thread and reconnects with full jitter; callbacks hand
+messages to `on_receipts` and touch nothing else. At most `IN_FLIGHT` publications wait for
+their PUBACK, so memory stays bounded when the broker is slow.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from typing import TYPE_CHECKING, Any, Self
+
+from discreet_contract.broker import KEEPALIVE_SECONDS, backoff_seconds, new_client
+from discreet_contract.wire import receipts_topic, reports_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from paho.mqtt.client import Client, MQTTMessageInfo
+
+    from discreet_contract.broker import Broker
+
+IN_FLIGHT = 100
+
+
+class MqttLink:
+    """One connection under a random client id, a clean session each time. A context manager; `close` is idempotent."""
+
+    def __init__(self, broker: Broker, fleet: str, on_receipts: Callable[[bytes], None]) -> None:
+        self._broker = broker
+        self._fleet = fleet
+        self._on_receipts = on_receipts
+        self._client: Client | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._in_flight: list[MQTTMessageInfo] = []
+        self._buckets: frozenset[str] = frozenset()  # replaced, never changed: two threads read it
+        self._ever_connected = False
+        self.connected = False
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Connect in the background, and go on trying."""
+        if self._thread is not None:
+            return
+        self._stopping.clear()
+        client = new_client(self._broker, f"dsc-{secrets.token_hex(8)}", reconnect_on_failure=False)
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_message = self._received
+        client.max_inflight_messages_set(IN_FLIGHT)
+        client.max_queued_messages_set(2 * IN_FLIGHT)
+        self._client = client
+        self._thread = threading.Thread(target=self._run, args=(client,), name="mqtt", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Disconnect and forget; nothing is sent afterwards."""
+        client, thread, self._client, self._thread = self._client, self._thread, None, None
+        if client is None or thread is None:
+            return
+        self._stopping.set()
+        client.disconnect()
+        thread.join(timeout=5)
+        self.connected = False
+        self._in_flight = []
+
+    def listen(self, bucket: str) -> None:
+        """Subscribe to a bucket of receipts; on one connection the subscription goes ahead of the report."""
+        if bucket in self._buckets:
+            return
+        self._buckets |= {bucket}
+        if self._client is not None and self.connected:
+            self._client.subscribe(receipts_topic(self._fleet, bucket), qos=0)
+
+    def publish(self, envelope: bytes) -> bool:
+        """Hand one envelope to the broker, QoS 1; False when offline or when too many wait for their PUBACK."""
+        client = self._client
+        if client is None or not self.connected:
+            return False
+        if len(self._in_flight) >= IN_FLIGHT:
+            self._in_flight = [info for info in self._in_flight if not info.is_published()]
+        if len(self._in_flight) >= IN_FLIGHT:
+            return False
+        info = client.publish(reports_topic(self._fleet), envelope, qos=1)
+        if info.rc != 0:  # the connection went away just now; the row is due again later
+            return False
+        self._in_flight.append(info)
+        return True
+
+    def _run(self, client: Client) -> None:
+        attempt = 0
+        while not self._stopping.is_set():
+            try:
+                client.connect(self._broker.host, self._broker.port, KEEPALIVE_SECONDS, clean_start=True)
+                client.loop_forever(retry_first_connection=False)
+                attempt = 0 if self._ever_connected else attempt + 1
+                self._ever_connected = False
+            except OSError:  # refused, unreachable, TLS failure: the broker is away
+                attempt += 1
+            self._stopping.wait(backoff_seconds(attempt))
+
+    def _connected(self, client: Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        if reason.is_failure:
+            return
+        self.connected = self._ever_connected = True
+        for bucket in sorted(self._buckets):
+            client.subscribe(receipts_topic(self._fleet, bucket), qos=0)
+
+    def _disconnected(self, *_: Any) -> None:
+        self.connected = False
+
+    def _received(self, _client: Client, _userdata: Any, message: Any) -> None:
+        self._on_receipts(bytes(message.payload))

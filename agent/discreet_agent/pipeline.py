@@ -1,0 +1,267 @@
+"""The order of the steps on a device. Two ways through: an event comes in, a window closes.
+
+    record          validate → known id? → raw block → tallies
+                    one commit for many events
+    close_windows   caps → charge → tally → conclude → bound → randomise → seal → outbox
+                    one commit for all metrics of a window
+    settle          receipt → sent
+                    one commit for many receipts
+    forget          what has outlived its retention
+
+Stages are plain functions; only this module hands their values to the store.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from discreet_agent.event import Event, EventRefusal, Refused
+from discreet_agent.schedule import Due, due_windows, give_up_before
+from discreet_agent.seal import seal, valid_key
+from discreet_agent.store.outbox import OutboxRow
+from discreet_agent.summarise import bound, randomise
+from discreet_agent.tally import concerns, conclude, fold
+from discreet_agent.validate import validate
+from discreet_contract.accounting import BudgetRefusal, Caps, Debit, cap_to_nano, check_caps
+from discreet_contract.clock import window_start
+from discreet_contract.durations import seconds
+from discreet_contract.wire import Receipt, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from discreet_agent.consent import Consent
+    from discreet_agent.event import NoisedValue, Received
+    from discreet_agent.store.store import Store
+    from discreet_contract.clock import Clock
+    from discreet_contract.policy.model import AggregatorKey
+    from discreet_contract.policy.plan import MetricPlan
+    from discreet_contract.policy.release import VerifiedPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What makes this device this device: its secret, its policy, its clock, its owner's word."""
+
+    secret: bytes
+    policy: VerifiedPolicy
+    clock: Clock
+    consent: Consent
+
+
+class Pipeline:
+    """One device's pipeline over its open store. Single-threaded: one writer."""
+
+    def __init__(self, device: Device, store: Store) -> None:
+        self._device = device
+        self._store = store
+        policy = device.policy.policy
+        self._signals = policy.signals
+        self._plans = device.policy.plans
+        self._retention = {name: seconds(signal.retention) for name, signal in policy.signals.items()}
+        self._caps = Caps(*(cap_to_nano(cap) for cap in _caps_of(device.policy)))
+        self._unwritten: dict[EventRefusal, int] = {}  # refusals counted since the last commit
+
+    # --- an event comes in -----------------------------------------------------------------
+
+    def record(self, received: Sequence[Received]) -> list[Refused | None]:
+        """Take events; returns None for each one that is now on disk, its refusal for each other, in order."""
+        refusal = self._device.consent.refusal(self._device.policy.policy)
+        if refusal is not None:  # P6: not even the refusal is written down
+            return [Refused(EventRefusal.CONSENT_OFF, refusal) for _ in received]
+        now_ms = self._device.clock.now_ms()
+        checked = [item if isinstance(item, Refused) else validate(item, self._signals, now_ms) for item in received]
+        if not any(isinstance(item, Event) for item in checked):
+            return self._all_refused(checked)
+        with self._store.transaction():
+            outcomes = [self._refuse_known_id(item) for item in checked]
+            events = [item for item in outcomes if isinstance(item, Event)]
+            self._store.raw.append(events, self._retention)
+            self._tally(events)
+            self._store.count("events_accepted", by=len(events))
+            self._count_refusals([item for item in outcomes if isinstance(item, Refused)])
+            self._write_refusals()
+        self._unwritten.clear()
+        return [item if isinstance(item, Refused) else None for item in outcomes]
+
+    def _refuse_known_id(self, item: Event | Refused) -> Event | Refused:
+        if isinstance(item, Refused) or item.id is None:
+            return item
+        expires_at = item.time_ms // 1000 + self._retention[item.signal]
+        if self._store.raw.admit_id(item.id, expires_at):
+            return item
+        return Refused(EventRefusal.DUPLICATE, "an event with this id is already stored")
+
+    def _tally(self, events: Sequence[Event]) -> None:
+        for plan in self._plans.values():
+            signal = self._signals[plan.metric.from_]
+            closed_before = self._store.tallies.next_window(plan.name) or 0
+            states: dict[int, object] = {}
+            for event in events:
+                if not concerns(plan.metric, event):
+                    continue
+                start = window_start(event.time_ms // 1000, plan.metric.window_seconds)
+                if start < closed_before:
+                    self._store.count("events_late", plan.name)
+                    continue
+                if start not in states:
+                    states[start] = self._store.tallies.load(plan.name, plan.version, start)
+                states[start] = fold(plan, signal, states[start], event)
+            for start, state in states.items():
+                self._store.tallies.save(plan.name, plan.version, start, state)
+
+    # --- a window closes -------------------------------------------------------------------
+
+    def close_windows(self) -> int:
+        """Close every window that is over; returns how many reports were put into the outbox."""
+        policy = self._device.policy.policy
+        if self._device.consent.refusal(policy) is not None:
+            return 0
+        now_ms = self._device.clock.now_ms()
+        key = valid_key(policy, now_ms)
+        if key is None:  # releases pause, visibly; nothing is charged and no window is lost
+            return 0
+        self._enrol(now_ms)
+        reports = 0
+        for due in due_windows(self._device.policy, self._next_windows(), now_ms):
+            with self._store.transaction():
+                reports += sum(self._close(plan, due, key, now_ms) for plan in due.plans)
+        return reports
+
+    def _close(self, plan: MetricPlan, due: Due, key: AggregatorKey, now_ms: int) -> int:
+        """Close one window of one metric, inside the transaction. A window is charged and drawn once, or never."""
+        tallies = self._store.tallies
+        self._store.count("windows_expired", plan.name, by=due.expired[plan.name])
+        debit = Debit(due.start, plan.mechanism.charge())
+        refusal = check_caps(self._store.ledger.debits(), self._caps, debit)
+        if refusal is None:
+            self._charge(plan, debit, now_ms)
+            state = tallies.load(plan.name, plan.version, due.start)
+            noised = randomise(plan, bound(plan, conclude(plan, state)))
+            self._queue(plan, due.start, noised, key, now_ms)
+        else:
+            self._refuse_release(plan, due.start, refusal)
+        tallies.drop(plan.name, due.start)
+        tallies.close_until(plan.name, due.end)
+        return 1 if refusal is None else 0
+
+    def _charge(self, plan: MetricPlan, debit: Debit, now_ms: int) -> None:
+        self._store.ledger.charge(
+            plan.name,
+            debit,
+            window_seconds=plan.metric.window_seconds,
+            mechanism=plan.mechanism.id,
+            policy_hash=self._device.policy.digest,
+            at_ms=now_ms,
+        )
+
+    def _queue(self, plan: MetricPlan, start: int, noised: NoisedValue, key: AggregatorKey, now_ms: int) -> None:
+        sealed = seal(self._device.policy, plan, start, noised, secret=self._device.secret, key=key)
+        spread_ms = seconds(self._device.policy.policy.spread) * 1000
+        self._store.outbox.add(
+            OutboxRow(
+                report_id=sealed.report_id,
+                metric=plan.name,
+                window_start=start,
+                mechanism=plan.mechanism.id,
+                payload=noised.payload,
+                receipt_key=sealed.receipt_key,
+                envelope=sealed.envelope,
+                created_at_ms=now_ms,
+                not_before_ms=now_ms + secrets.randbelow(spread_ms + 1),
+            )
+        )
+        self._store.count("reports_made", plan.name)
+
+    def _refuse_release(self, plan: MetricPlan, start: int, refusal: BudgetRefusal) -> None:
+        self._store.ledger.refuse(plan.name, start, refusal)
+        self._store.count("releases_refused", f"BUDGET_{refusal.cap.name}")
+
+    def _enrol(self, now_ms: int) -> None:
+        """A metric that is new here, or consent that was given anew, starts with the next whole window."""
+        since_ms = max(self._device.consent.since_ms(), self._store.recall("enrolled_at_ms") or 0)
+        fresh = [plan for plan in self._plans.values() if self._first_window(plan, since_ms or now_ms) is not None]
+        if not fresh and since_ms:
+            return
+        with self._store.transaction():
+            if not since_ms:
+                self._store.remember("enrolled_at_ms", now_ms)
+            for plan in fresh:
+                first = self._first_window(plan, since_ms or now_ms)
+                assert first is not None  # noqa: S101 - nothing changed in between
+                self._store.tallies.drop(plan.name, first - plan.metric.window_seconds)
+                self._store.tallies.close_until(plan.name, first)
+
+    def _first_window(self, plan: MetricPlan, since_ms: int) -> int | None:
+        """Start of the first whole window after `since_ms`, or None if the schedule is already there."""
+        first = -(-since_ms // (plan.metric.window_seconds * 1000)) * plan.metric.window_seconds
+        scheduled = self._store.tallies.next_window(plan.name)
+        return first if scheduled is None or scheduled < first else None
+
+    def _next_windows(self) -> dict[str, int]:
+        return {name: self._store.tallies.next_window(name) or 0 for name in self._plans}
+
+    # --- the aggregator answers ------------------------------------------------------------
+
+    def settle(self, receipts: Sequence[Receipt]) -> int:
+        """Clear the reports that these receipts are truly for; returns how many. Forged receipts are counted."""
+        settled = 0
+        with self._store.transaction():
+            for receipt in receipts:
+                row = self._store.outbox.find(receipt.report_id)
+                if row is None:  # another device's, or a repeated receipt
+                    continue
+                if not receipt.authentic(row.receipt_key):
+                    self._store.count("receipts_forged")
+                    continue
+                self._store.outbox.settle(row, receipt.verdict, self._device.clock.now_ms())
+                self._store.count("reports_settled", _verdict_name(receipt.verdict))
+                settled += 1
+        return settled
+
+    # --- time passes -----------------------------------------------------------------------
+
+    def forget(self) -> int:
+        """Delete raw events past their retention, settled and undeliverable reports past the horizon."""
+        policy = self._device.policy.policy
+        if self._device.consent.refusal(policy) is not None:
+            return 0
+        now_ms = self._device.clock.now_ms()
+        with self._store.transaction():
+            gone = self._store.raw.forget(now_ms // 1000)
+            self._store.count("events_forgotten", by=gone)
+            for plan in self._plans.values():
+                dropped = self._store.outbox.drop_older(plan.name, give_up_before(policy, plan, now_ms))
+                self._store.count("reports_given_up", plan.name, by=dropped)
+            self._store.outbox.forget_sent(now_ms - seconds(policy.late_horizon) * 1000)
+            self._write_refusals()
+        self._unwritten.clear()
+        return gone
+
+    def _all_refused(self, checked: Sequence[Event | Refused]) -> list[Refused | None]:
+        """Nothing to store: count in memory, so that a flood of bad input costs no disk writes."""
+        refused = [item for item in checked if isinstance(item, Refused)]
+        self._count_refusals(refused)
+        return list(refused)
+
+    def _count_refusals(self, refused: Sequence[Refused]) -> None:
+        for item in refused:
+            self._unwritten[item.reason] = self._unwritten.get(item.reason, 0) + 1
+
+    def _write_refusals(self) -> None:
+        for reason, count in self._unwritten.items():
+            self._store.count("events_refused", reason.value, by=count)
+
+
+def _caps_of(policy: VerifiedPolicy) -> tuple[float, float, float]:
+    budget = policy.policy.budget
+    return budget.per_28_days, budget.per_365_days, budget.lifetime
+
+
+def _verdict_name(verdict: int) -> str:
+    try:
+        return Verdict(verdict).name
+    except ValueError:
+        return f"VERDICT_{verdict}"

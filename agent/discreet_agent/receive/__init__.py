@@ -1,0 +1,1 @@
+"""Where events come in: lines (bytes → event lines), socket (Unix socket), host (psutil)."""

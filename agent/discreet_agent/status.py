@@ -1,0 +1,111 @@
+"""What the agent says of itself, for `status` and the socket's queries: counts and noised values, never raw ones."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from discreet_contract.accounting import NANO
+from discreet_contract.wire import Verdict
+
+if TYPE_CHECKING:
+    from discreet_agent.consent import Consent
+    from discreet_agent.obey import Obeyed
+    from discreet_agent.store.ledger import Ledger
+    from discreet_agent.store.outbox import Outbox
+    from discreet_agent.store.store import Store
+    from discreet_contract.accounting import BudgetRefusal, LedgerEntry
+    from discreet_contract.policy.plan import MetricPlan
+
+
+def describe(store: Store, obeyed: Obeyed, consent: Consent, *, connected: bool, key_valid: bool) -> dict[str, Any]:
+    """The whole status as JSON builtins."""
+    policy = obeyed.policy
+    refusal = consent.refusal(policy.policy)
+    blocks, events = store.raw.size()
+    spent = sum(debit.nano for debit in store.ledger.debits())
+    return {
+        "state": "on" if refusal is None else "off",
+        "why_off": refusal,
+        "policy": {
+            "fleet": policy.policy.fleet,
+            "version": policy.policy.version,
+            "hash": policy.digest.hex(),
+            "signed_by": policy.signed_by,
+            "refused": obeyed.refused or None,
+        },
+        "broker_connected": connected,
+        "releases": "running" if key_valid else "paused: the policy names no aggregator key that is valid today",
+        "raw": {"blocks": blocks, "events": events},
+        "reports_waiting": store.outbox.waiting(),
+        "epsilon_spent": spent / NANO,
+        "last_refusal": _refusal(store.ledger.last_refusal()),
+        "next_windows": {name: _iso(store.tallies.next_window(name)) for name in policy.plans},
+        "counters": store.counters(),
+    }
+
+
+def describe_sent(outbox: Outbox, plans: dict[str, MetricPlan]) -> list[dict[str, Any]]:
+    """Every report that may have left this device: its exact bytes, and what they say."""
+    return [
+        {
+            "report_id": row["report_id"].hex(),
+            "metric": row["metric"],
+            "window_start": _iso(row["window_start"]),
+            "mechanism": row["mechanism"],
+            "says": _says(plans.get(row["metric"]), row["mechanism"], row["payload"]),
+            "state": "waiting" if row["verdict"] is None else Verdict(row["verdict"]).name.lower(),
+            "envelope_bytes": len(row["envelope"]),
+            "envelope": row["envelope"].hex(),
+        }
+        for row in outbox.history()
+    ]
+
+
+def describe_ledger(ledger: Ledger) -> dict[str, Any]:
+    """Every charge, and whether the chain holds."""
+    rows = ledger.verify()
+    return {"rows": rows, "chain": "holds", "entries": [_charge(entry) for entry in ledger.entries()]}
+
+
+def explain_refusal(metric: str, window_start: int, refusal: BudgetRefusal) -> str:
+    """A refused charge in one sentence (P9)."""
+    resets = f"resets for windows from {_iso(refusal.resets_at)}" if refusal.resets_at else "does not reset"
+    return (
+        f"{metric}, window {_iso(window_start)}: asked ε {refusal.asked / NANO:g}, spent {refusal.spent / NANO:g}, "
+        f"left {refusal.left / NANO:g} under {refusal.cap}; {resets}: {refusal.advice}"
+    )
+
+
+def _refusal(last: tuple[str, int, BudgetRefusal] | None) -> str | None:
+    return None if last is None else explain_refusal(*last)
+
+
+def _charge(entry: LedgerEntry) -> dict[str, Any]:
+    return {
+        "sequence": entry.sequence,
+        "metric": entry.metric,
+        "window_start": _iso(entry.window_start),
+        "window_seconds": entry.window_seconds,
+        "epsilon": entry.nano / NANO,
+        "mechanism": entry.mechanism,
+        "policy_hash": entry.policy_hash.hex(),
+        "digest": entry.digest().hex(),
+    }
+
+
+def _says(plan: MetricPlan | None, mechanism: str, payload: bytes) -> str:
+    """The noised value in words; the metric may have left the policy since."""
+    if plan is None or plan.mechanism.id != mechanism:
+        return payload.hex()
+    noised = plan.mechanism.decode(payload)
+    match plan.metric.type:
+        case "binary":
+            return "yes" if noised else "no"
+        case "category":
+            return plan.mechanism.labels[noised]
+    return f"{noised * plan.grid:g}"
+
+
+def _iso(at_seconds: int | None) -> str | None:
+    return None if at_seconds is None else datetime.fromtimestamp(at_seconds, UTC).isoformat().replace("+00:00", "Z")

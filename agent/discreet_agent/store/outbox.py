@@ -1,0 +1,83 @@
+"""Envelopes that wait for the aggregator's receipt, and those that got one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One paid-for report. Its bytes never change."""
+
+    report_id: bytes
+    metric: str
+    window_start: int  # seconds
+    mechanism: str
+    payload: bytes
+    receipt_key: bytes
+    envelope: bytes
+    created_at_ms: int
+    not_before_ms: int
+
+
+class Outbox:
+    """Rows of `outbox` and `sent`; writes belong inside `Store.transaction`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def add(self, row: OutboxRow) -> None:
+        """Queue a report; in the transaction that charged it."""
+        values = tuple(getattr(row, name) for name in row.__slots__)
+        self._connection.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def due(self, now_ms: int, limit: int) -> list[OutboxRow]:
+        """Reports whose random delay is over, oldest first."""
+        rows = self._connection.execute(
+            "SELECT * FROM outbox WHERE not_before_ms <= ? ORDER BY created_at_ms, report_id LIMIT ?", (now_ms, limit)
+        )
+        return [OutboxRow(*row) for row in rows]
+
+    def find(self, report_id: bytes) -> OutboxRow | None:
+        """A report that still waits, or None."""
+        row = self._connection.execute("SELECT * FROM outbox WHERE report_id = ?", (report_id,)).fetchone()
+        return None if row is None else OutboxRow(*row)
+
+    def settle(self, row: OutboxRow, verdict: int, at_ms: int) -> None:
+        """The aggregator has it durably: move the row to `sent`."""
+        self._connection.execute("DELETE FROM outbox WHERE report_id = ?", (row.report_id,))
+        self._connection.execute(
+            "INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (row.report_id, row.metric, row.window_start, row.mechanism, row.payload, row.envelope, at_ms, verdict),
+        )
+
+    def drop_older(self, metric: str, window_start: int) -> int:
+        """Give up on waiting reports of a metric whose window starts before `window_start`; returns how many."""
+        cursor = self._connection.execute(
+            "DELETE FROM outbox WHERE metric = ? AND window_start < ?", (metric, window_start)
+        )
+        return cursor.rowcount
+
+    def forget_sent(self, before_ms: int) -> None:
+        """Forget settled reports older than the horizon."""
+        self._connection.execute("DELETE FROM sent WHERE settled_at_ms < ?", (before_ms,))
+
+    def waiting(self) -> int:
+        """How many reports wait for a receipt."""
+        return int(self._connection.execute("SELECT count(*) FROM outbox").fetchone()[0])
+
+    def history(self) -> Iterator[dict[str, Any]]:
+        """Every report that may have left, newest window first; `verdict` is None before the receipt."""
+        columns = "report_id, metric, window_start, mechanism, payload, envelope"
+        cursor = self._connection.execute(
+            f"SELECT {columns}, NULL AS verdict, NULL AS settled_at_ms FROM outbox "  # noqa: S608 - constants
+            f"UNION ALL SELECT {columns}, verdict, settled_at_ms FROM sent ORDER BY window_start DESC, metric"
+        )
+        names = [column[0] for column in cursor.description]
+        for row in cursor:
+            yield dict(zip(names, row, strict=True))

@@ -1,0 +1,96 @@
+"""The tables, as named migrations; each is applied once, in one transaction with its own record."""
+
+from __future__ import annotations
+
+MIGRATIONS: tuple[tuple[str, str], ...] = (
+    (
+        "0001_first_tables",
+        """
+        CREATE TABLE meta (
+            name TEXT PRIMARY KEY,           -- what is remembered
+            value BLOB NOT NULL              -- MessagePack
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE raw_blocks (
+            id INTEGER PRIMARY KEY,
+            expires_at INTEGER NOT NULL,     -- second after which the block is forgotten
+            events INTEGER NOT NULL,         -- how many events it holds
+            body BLOB NOT NULL               -- zlib of a MessagePack array of events
+        ) STRICT;
+        CREATE INDEX raw_blocks_by_expiry ON raw_blocks (expires_at);
+
+        CREATE TABLE event_ids (
+            digest BLOB PRIMARY KEY,         -- BLAKE2b-128 of a sender's event id
+            expires_at INTEGER NOT NULL      -- second after which the id may be used again
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE tallies (
+            metric TEXT NOT NULL,            -- metric name
+            version TEXT NOT NULL,           -- hash of the metric's definition
+            window_start INTEGER NOT NULL,   -- second
+            state BLOB NOT NULL,             -- MessagePack; see tally.fold
+            PRIMARY KEY (metric, version, window_start)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE schedule (
+            metric TEXT PRIMARY KEY,         -- metric name
+            next_window INTEGER NOT NULL     -- start of the first window not yet closed; second
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE ledger (
+            sequence INTEGER PRIMARY KEY,    -- 1, 2, 3, …
+            metric TEXT NOT NULL,
+            window_start INTEGER NOT NULL,   -- second
+            window_seconds INTEGER NOT NULL,
+            nano INTEGER NOT NULL,           -- charge in nano-ε
+            mechanism TEXT NOT NULL,
+            policy_hash BLOB NOT NULL,       -- 32 bytes
+            charged_at_ms INTEGER NOT NULL,  -- this device's wall clock
+            previous BLOB NOT NULL,          -- digest of the row before
+            digest BLOB NOT NULL,            -- BLAKE2b-256 of this row
+            UNIQUE (metric, window_start)    -- a window is charged once, whatever happens
+        ) STRICT;
+
+        CREATE TABLE budget_refusals (
+            metric TEXT NOT NULL,
+            window_start INTEGER NOT NULL,   -- second
+            cap TEXT NOT NULL,               -- which cap refused
+            asked INTEGER NOT NULL,          -- nano-ε
+            spent INTEGER NOT NULL,          -- nano-ε, in the fullest span around the window
+            remaining INTEGER NOT NULL,      -- nano-ε
+            resets_at INTEGER,               -- second, NULL where waiting does not help
+            PRIMARY KEY (metric, window_start)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE outbox (
+            report_id BLOB PRIMARY KEY,
+            metric TEXT NOT NULL,
+            window_start INTEGER NOT NULL,   -- second
+            mechanism TEXT NOT NULL,
+            payload BLOB NOT NULL,           -- the randomised value inside the envelope
+            receipt_key BLOB NOT NULL,       -- authenticates the aggregator's receipt
+            envelope BLOB NOT NULL,          -- the bytes that are sent, always the same
+            created_at_ms INTEGER NOT NULL,
+            not_before_ms INTEGER NOT NULL   -- random moment within the policy's spread
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE sent (
+            report_id BLOB PRIMARY KEY,
+            metric TEXT NOT NULL,
+            window_start INTEGER NOT NULL,   -- second
+            mechanism TEXT NOT NULL,
+            payload BLOB NOT NULL,
+            envelope BLOB NOT NULL,          -- exactly what left
+            settled_at_ms INTEGER NOT NULL,  -- when the receipt came
+            verdict INTEGER NOT NULL         -- wire.Verdict
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE counters (
+            name TEXT NOT NULL,              -- what is counted
+            reason TEXT NOT NULL,            -- from a closed list, or empty
+            count INTEGER NOT NULL,
+            PRIMARY KEY (name, reason)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
+)

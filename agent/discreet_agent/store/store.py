@@ -1,0 +1,174 @@
+"""Opening a device's database, its one transaction, counters and small facts.
+
+Every write goes through `transaction()`. Foreign errors are translated here: a busy
+database may pass, anything else will not. After a failed commit the connection is opened
+anew before anybody draws noise again, because SQLite may have kept what it reported lost.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from discreet_agent.store.ledger import Ledger
+from discreet_agent.store.outbox import Outbox
+from discreet_agent.store.raw import RawLog
+from discreet_agent.store.schema import MIGRATIONS
+from discreet_agent.store.tallies import Tallies
+from discreet_contract.errors import RetryableError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PRAGMAS = (
+    "PRAGMA auto_vacuum = INCREMENTAL",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA secure_delete = ON",
+    "PRAGMA temp_store = MEMORY",
+    "PRAGMA busy_timeout = 2000",
+)
+_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+
+
+class Store:
+    """One device's database. A context manager; `close` may be called twice."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; SQLite folds the WAL back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The open connection."""
+        if self._connection is None:
+            raise StoreError(f"{self._path} is not open", hint="use `with Store(path)`")
+        return self._connection
+
+    @property
+    def raw(self) -> RawLog:
+        """Raw blocks and event ids."""
+        return RawLog(self.connection)
+
+    @property
+    def tallies(self) -> Tallies:
+        """States of open windows, and the schedule of closing them."""
+        return Tallies(self.connection)
+
+    @property
+    def ledger(self) -> Ledger:
+        """Charges and refused charges."""
+        return Ledger(self.connection)
+
+    @property
+    def outbox(self) -> Outbox:
+        """Envelopes to send, and those that were received."""
+        return Outbox(self.connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, on disk when it returns."""
+        connection = self.connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+        except sqlite3.Error as exc:
+            self._roll_back()
+            raise self._translated(exc) from exc
+        except BaseException:
+            self._roll_back()
+            raise
+        try:
+            connection.execute("COMMIT")
+        except sqlite3.Error as exc:
+            self._reopen()
+            raise self._translated(exc) from exc
+
+    def count(self, name: str, reason: str = "", by: int = 1) -> None:
+        """Add to a counter; within a transaction."""
+        if by:
+            self.connection.execute(
+                "INSERT INTO counters VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count",
+                (name, reason, by),
+            )
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Every counter: name → reason (or "") → count."""
+        counted: dict[str, dict[str, int]] = {}
+        for name, reason, count in self.connection.execute("SELECT name, reason, count FROM counters ORDER BY 1, 2"):
+            counted.setdefault(name, {})[reason] = count
+        return counted
+
+    def recall(self, name: str) -> Any:
+        """A remembered fact, or None."""
+        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else msgspec.msgpack.decode(row[0])
+
+    def remember(self, name: str, value: Any) -> None:
+        """Keep a fact; within a transaction."""
+        self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, msgspec.msgpack.encode(value)))
+
+    def _open(self) -> None:
+        try:
+            connection = sqlite3.connect(self._path, isolation_level=None)
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+        except sqlite3.Error as exc:
+            raise self._translated(exc) from exc
+        self._connection = connection
+        self._migrate()
+
+    def _reopen(self) -> None:
+        self.close()
+        self._open()
+
+    def _roll_back(self) -> None:
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def _migrate(self) -> None:
+        applied = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        if applied > len(MIGRATIONS):
+            raise StoreError(f"{self._path} was written by a newer version", hint="upgrade the agent")
+        for number, (_, script) in enumerate(MIGRATIONS[applied:], start=applied + 1):
+            with self.transaction():
+                for statement in _statements(script):
+                    self.connection.execute(statement)
+                self.connection.execute(f"PRAGMA user_version = {number}")
+
+    def _translated(self, exc: sqlite3.Error) -> RetryableError | StoreError:
+        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
+        if code in _PASSING:
+            return RetryableError(f"{self._path}: {exc}", hint="free the disk or the lock; the agent tries again")
+        return StoreError(
+            f"{self._path}: {exc}", hint="check the file's owner and the disk; keep a copy before repairing"
+        )
+
+
+def _statements(script: str) -> list[str]:
+    """Split a migration; `executescript` would commit in between."""
+    statements: list[str] = []
+    pending = ""
+    for line in script.splitlines():
+        pending += line + "\n"
+        if line.rstrip().endswith(";") and sqlite3.complete_statement(pending):
+            statements.append(pending.strip())
+            pending = ""
+    return statements

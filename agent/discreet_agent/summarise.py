@@ -1,0 +1,24 @@
+"""Contribution bound, then noise: one integer per metric and window becomes one payload.
+
+Nothing that comes out of `bound` may be logged or sent; what comes out of `randomise` may,
+once it is charged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from discreet_agent.event import BoundedValue, NoisedValue
+
+if TYPE_CHECKING:
+    from discreet_contract.policy.plan import MetricPlan
+
+
+def bound(plan: MetricPlan, value: int) -> BoundedValue:
+    """The device's one value, clamped to the metric's public range."""
+    return BoundedValue(min(max(value, plan.low), plan.high))
+
+
+def randomise(plan: MetricPlan, bounded: BoundedValue) -> NoisedValue:
+    """One draw by OpenDP. Its charge stands in the ledger already, in the same transaction."""
+    return NoisedValue(plan.mechanism.randomize(bounded.value))

@@ -1,0 +1,133 @@
+"""`discreet aggregator`: keys, the service, and what it has found out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from discreet_aggregator.config import load_config
+
+_config = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    help="Configuration file (default: $XDG_CONFIG_HOME/discreet/aggregator.toml, else /etc/discreet/aggregator.toml).",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+_KEY_DAYS = 180
+
+
+@click.group()
+def aggregator() -> None:
+    """Receive private reports of one fleet, exactly once, and read the metrics they give."""
+
+
+@aggregator.group("keys")
+def keys_group() -> None:
+    """Private keys that open the fleet's envelopes."""
+
+
+@keys_group.command("new")
+@click.argument("key_id")
+@_config
+@_json
+def new_key_command(key_id: str, config_file: Path | None, *, as_json: bool) -> None:
+    """Create the private key KEY_ID in `keys_dir` and print its public half for the policy.
+
+    \b
+    Example:
+      discreet aggregator keys new 2026q4
+    """
+    from discreet_aggregator.keys import new_key
+
+    public = new_key(Path(load_config(config_file).keys_dir), key_id)
+    if as_json:
+        click.echo(json.dumps({"id": key_id, "public_key": public}))
+        return
+    today = datetime.now(UTC).date()
+    until = today + timedelta(days=_KEY_DAYS)
+    click.echo(public)
+    click.echo("Paste into the policy, under aggregator.keys:")
+    click.echo(f'    - {{id: "{key_id}", public_key: "{public}", from: {today}, until: {until}}}')
+
+
+@aggregator.command("run")
+@_config
+def run_command(config_file: Path | None) -> None:
+    """Serve the fleet until SIGTERM or Ctrl-C; logs go to standard error.
+
+    \b
+    Example:
+      discreet aggregator run --config aggregator.toml
+    """
+    from discreet_aggregator.service import run
+
+    run(load_config(config_file))
+
+
+@aggregator.command("metrics")
+@click.option("--metric", default="", help="Only this metric.")
+@_config
+@_json
+def metrics_command(metric: str, config_file: Path | None, *, as_json: bool) -> None:
+    """Print every window's estimate with its 95% interval; works while the aggregator runs.
+
+    Intervals are for the mean over the devices that reported and hold mechanism noise only.
+
+    \b
+    Example:
+      discreet aggregator metrics --metric late_departure
+    """
+    from discreet_aggregator.metrics import as_rows, read_metrics
+    from discreet_aggregator.policies import load_policies
+    from discreet_aggregator.table import metrics_table
+
+    config = load_config(config_file)
+    shelf = load_policies(config.policies, config.roots, config.fleet)
+    readout = read_metrics(config.database, shelf, config.clock().now_ms(), metric)
+    if as_json:
+        click.echo(json.dumps({"metrics": [row for result in readout.results for row in as_rows(result)]}))
+    else:
+        click.echo(metrics_table(readout.results) if readout.results else "no reports yet")
+    if readout.unexplained:
+        names = ", ".join(sorted({cell.metric for cell in readout.unexplained}))
+        click.echo(f"not shown, their policy is not loaded: {names}; add it to `policies`", err=True)
+
+
+@aggregator.command("refusals")
+@_config
+@_json
+def refusals_command(config_file: Path | None, *, as_json: bool) -> None:
+    """Print how many envelopes were refused, by day, metric and reason.
+
+    \b
+    Example:
+      discreet aggregator refusals --json
+    """
+    from discreet_aggregator.store.reader import Reader
+    from discreet_aggregator.table import refusals_table
+
+    with Reader(load_config(config_file).database) as reader:
+        counts = reader.refusals()
+    if as_json:
+        click.echo(json.dumps({"refusals": [asdict(count) for count in counts]}))
+    else:
+        click.echo(refusals_table(counts) if counts else "no refusals")
+
+
+@aggregator.command("dev-broker")
+@click.option("--port", type=click.IntRange(1, 65_535), default=1883, show_default=True, help="Port on 127.0.0.1.")
+def dev_broker_command(port: int) -> None:
+    """Run an embedded MQTT broker for trying things out: this machine only, memory only.
+
+    \b
+    Example:
+      discreet aggregator dev-broker --port 18830
+    """
+    from discreet_aggregator.devbroker import run_dev_broker
+
+    run_dev_broker(port)

@@ -1,0 +1,110 @@
+"""Sums → figures for people: estimate, interval, devices, ε, and how final they are (P8).
+
+Figures are unbiased and never clipped: a share may come out below zero, and that is said by
+its interval. Below `min_devices` no figure leaves this function at all.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from discreet_aggregator.records import Cell
+    from discreet_contract.policy.plan import MetricPlan
+
+LEVEL = 0.95
+ESTIMAND = "mean over the n devices that reported, this window; mechanism noise only"
+
+
+class Status(StrEnum):
+    """How much a figure may still change."""
+
+    LIVE = "live"  # the window is still open
+    PROVISIONAL = "provisional"  # reports may still arrive
+    FINAL = "final"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One label's value in display units."""
+
+    label: str
+    estimate: float
+    low: float
+    high: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a result is published with beside its sums. `grace_seconds` after the window's end it is final."""
+
+    now_ms: int
+    grace_seconds: int
+    policy_versions: tuple[int, ...]  # of the policies under which the reports were made
+
+
+@dataclass(frozen=True, slots=True)
+class MetricResult:
+    """One metric, version and window. Either `figures` and `devices`, or `withheld` ("1 of 50") and neither."""
+
+    cell: Cell
+    window_end: int  # seconds
+    figures: tuple[Figure, ...]
+    devices: int | None
+    withheld: str | None
+    epsilon: float
+    mechanism: str
+    unit: str
+    status: Status
+    policy_versions: tuple[int, ...]
+    level: float = LEVEL
+    estimand: str = ESTIMAND
+
+
+def estimate(cell: Cell, sums: Sequence[int], plan: MetricPlan, context: Context) -> MetricResult:
+    """The published form of one cell. Expected error: the mechanism's own, times the display scale."""
+    devices, least = sums[0], plan.metric.min_devices
+    end = cell.window_start + plan.metric.window_seconds
+    shown = devices >= least
+    return MetricResult(
+        cell=cell,
+        window_end=end,
+        figures=_figures(sums, plan) if shown else (),
+        devices=devices if shown else None,
+        withheld=None if shown else f"{devices} of {least}",
+        epsilon=plan.metric.epsilon,
+        mechanism=plan.mechanism.id,
+        unit=plan.metric.display.unit,
+        status=_status(end, context),
+        policy_versions=context.policy_versions,
+    )
+
+
+def _figures(sums: Sequence[int], plan: MetricPlan) -> tuple[Figure, ...]:
+    scale = plan.grid / plan.metric.display.divide
+    mechanism = plan.mechanism
+    columns = zip(
+        mechanism.labels,
+        mechanism.estimate(sums),
+        mechanism.interval(sums, LEVEL),
+        mechanism.variance(sums),
+        strict=True,
+    )
+    return tuple(
+        Figure(label, value * scale, ends.low * scale, ends.high * scale, math.sqrt(variance) * scale)
+        for label, value, ends, variance in columns
+    )
+
+
+def _status(window_end: int, context: Context) -> Status:
+    if context.now_ms < window_end * 1000:
+        return Status.LIVE
+    if context.now_ms <= (window_end + context.grace_seconds) * 1000:
+        return Status.PROVISIONAL
+    return Status.FINAL

@@ -1,0 +1,207 @@
+"""The MQTT edge: messages in, batches to the pipeline, receipts out, acknowledgements last.
+
+One thread reads the network and runs the pipeline in turn. What is pending lives and dies
+with one connection, so a message of an earlier connection can never be acknowledged on a
+later one; the broker or the device sends it again, and the pipeline knows it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+import structlog
+
+from discreet_aggregator.refusal import RefusalReason
+from discreet_contract.broker import KEEPALIVE_SECONDS, backoff_seconds, new_client
+from discreet_contract.errors import RetryableError
+from discreet_contract.wire import reports_topic
+
+if TYPE_CHECKING:
+    import threading
+    from typing import Any
+
+    from paho.mqtt.client import Client, MQTTMessage
+
+    from discreet_aggregator.pipeline import Pipeline
+    from discreet_contract.broker import Broker
+
+SESSION_EXPIRY_SECONDS = 7 * 86_400  # a week's outage: longer ones are bridged by the devices' own outboxes
+MAX_MESSAGE_BYTES = 8192  # twice the largest envelope: what is larger is dropped before it takes memory
+_IDLE_SECONDS = 0.2  # how long a stop signal may wait
+_ANSWER_SECONDS = 10.0
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSettings:
+    """How to connect and how much to take at once."""
+
+    broker: Broker
+    fleet: str
+    client_id: str
+    batch: int
+    flush_seconds: float
+
+
+class _Arrival(NamedTuple):
+    mid: int
+    qos: int
+    envelope: bytes
+    refused: RefusalReason | None  # at the door; the envelope is then empty
+
+
+class Connection:
+    """One connection to the broker and what arrived on it. A context manager."""
+
+    def __init__(self, settings: IngestSettings, pipeline: Pipeline) -> None:
+        self._settings = settings
+        self._pipeline = pipeline
+        self._pending: list[_Arrival] = []
+        self._first_at = 0.0  # monotonic time of the oldest pending arrival
+        self._last_at = 0.0
+        self._retry_at = 0.0
+        self._failures = 0  # of the store, in a row
+        self.was_ready = False  # whether the broker granted the subscription
+        self._trouble = ""
+        self._client = self._new_client()
+
+    def __enter__(self) -> Self:
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = SESSION_EXPIRY_SECONDS
+        # Twice the batch: a batch that waits for more than the broker may have in flight would wait for ever.
+        properties.ReceiveMaximum = min(65_535, max(2 * self._settings.batch, 100))
+        broker = self._settings.broker
+        try:
+            self._client.connect(
+                broker.host, broker.port, keepalive=KEEPALIVE_SECONDS, clean_start=False, properties=properties
+            )
+        except (OSError, ValueError) as exc:
+            raise RetryableError(f"broker {broker.host}:{broker.port}: {exc}", hint="is the broker running?") from exc
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+
+    def serve(self, stop: threading.Event) -> None:
+        """Take messages until told to stop, then finish what arrived. Raises RetryableError when the line is lost."""
+        self._last_at = time.monotonic()
+        while not stop.is_set():
+            self._read(self._patience())
+            self._check_answered()
+            if self._is_due():
+                self._flush()
+        while self._pending and self._flush():
+            pass
+        while self._client.want_write():
+            self._read(_IDLE_SECONDS)
+
+    def _patience(self) -> float:
+        """How long to wait for the next message before looking at the clock again."""
+        if not self._pending:
+            return _IDLE_SECONDS
+        return self._settings.flush_seconds / 10
+
+    def _is_due(self) -> bool:
+        """A batch is due when it is full or old, or when no more comes: some brokers send only a few unacknowledged."""
+        now = time.monotonic()
+        if not self._pending or now < self._retry_at:
+            return False
+        flush = self._settings.flush_seconds
+        full = len(self._pending) >= self._settings.batch
+        return full or now - self._first_at >= flush or now - self._last_at >= flush / 10
+
+    def _flush(self) -> bool:
+        """Commit one batch, then publish its receipts, then acknowledge in order of arrival; whether that worked."""
+        batch = self._pending[: self._settings.batch]
+        door = Counter(one.refused for one in batch if one.refused is not None)
+        try:
+            messages = self._pipeline.process([one.envelope for one in batch if one.refused is None], door)
+        except RetryableError as exc:
+            self._postpone(exc)
+            return False
+        self._failures = 0
+        del self._pending[: len(batch)]
+        for message in messages:
+            self._client.publish(message.topic, message.payload, qos=0)
+        for one in batch:
+            self._client.ack(one.mid, one.qos)
+        self._first_at = time.monotonic()
+        return True
+
+    def _postpone(self, trouble: RetryableError) -> None:
+        """Keep the batch, unacknowledged: the broker's in-flight window holds back the rest meanwhile."""
+        wait = backoff_seconds(self._failures, cap=10.0)
+        self._failures += 1
+        self._retry_at = time.monotonic() + wait
+        _log.warning("store busy", error=str(trouble), hint=trouble.hint, retry_seconds=round(wait, 2))
+
+    def _read(self, timeout_seconds: float) -> None:
+        from paho.mqtt.client import MQTT_ERR_SUCCESS
+
+        code = self._client.loop(timeout_seconds)
+        if self._trouble or code != MQTT_ERR_SUCCESS:
+            raise RetryableError(self._trouble or f"connection lost ({code.name})", hint="is the broker running?")
+
+    def _check_answered(self) -> None:
+        # Not waited for before serving: a broker may hold its answer back until the session's backlog is acknowledged.
+        if not self.was_ready and time.monotonic() - self._last_at > _ANSWER_SECONDS:
+            raise RetryableError("the broker does not answer", hint="check `[broker] url` and the broker's log")
+
+    def _new_client(self) -> Client:
+        client = new_client(self._settings.broker, self._settings.client_id)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
+        return client
+
+    def _on_connect(self, client: Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
+        if code.is_failure:
+            self._trouble = f"the broker refuses the connection: {code}"
+            return
+        from paho.mqtt.subscribeoptions import SubscribeOptions
+
+        # A report is never retained: the broker is asked to send none, and one that comes all the same is refused.
+        options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+        client.subscribe(reports_topic(self._settings.fleet), options=options)
+
+    def _on_subscribe(self, _client: Client, _data: Any, _mid: int, codes: Any, _properties: Any) -> None:
+        if any(code.is_failure for code in codes):
+            self._trouble = f"the broker refuses the subscription to the fleet's reports: {codes[0]}"
+            return
+        self.was_ready = True
+        _log.info("ready", broker=f"{self._settings.broker.host}:{self._settings.broker.port}")
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        refused = None
+        if message.retain:
+            refused = RefusalReason.RETAINED
+        elif len(message.payload) > MAX_MESSAGE_BYTES:
+            refused = RefusalReason.TOO_LARGE
+        self._last_at = time.monotonic()
+        if not self._pending:
+            self._first_at = self._last_at
+        self._pending.append(_Arrival(message.mid, message.qos, b"" if refused else bytes(message.payload), refused))
+
+
+def ingest(settings: IngestSettings, pipeline: Pipeline, stop: threading.Event) -> None:
+    """Serve one connection after the other until told to stop; full-jitter back-off between them."""
+    attempt = 0
+    while not stop.is_set():
+        connection = Connection(settings, pipeline)
+        try:
+            with connection:
+                connection.serve(stop)
+        except RetryableError as exc:
+            if connection.was_ready:
+                attempt = 0
+            wait = backoff_seconds(attempt)
+            attempt += 1
+            _log.warning("broker away", error=str(exc), hint=exc.hint, retry_seconds=round(wait, 2))
+            stop.wait(wait)

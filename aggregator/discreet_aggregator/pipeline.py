@@ -1,0 +1,111 @@
+"""The server's path of the data, top to bottom: unseal → admit → archive → accumulate → commit → answer.
+
+A batch of envelopes comes in, receipts messages go out. Everything a batch changes is one
+transaction, and receipts exist only after its commit: a kill between any two steps loses no
+report that was answered and counts none twice. No envelope makes `process` raise.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from discreet_aggregator.accumulate import accumulate
+from discreet_aggregator.admit import Rules, admit
+from discreet_aggregator.answer import answer
+from discreet_aggregator.records import Admitted, Refused
+from discreet_aggregator.refusal import RefusalReason
+from discreet_aggregator.unseal import unseal
+from discreet_contract.wire import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nacl.public import PrivateKey
+
+    from discreet_aggregator.policies import PolicyShelf
+    from discreet_aggregator.records import Outgoing
+    from discreet_aggregator.store.store import Store
+    from discreet_contract.clock import Clock
+    from discreet_contract.wire import Verdict
+
+
+class Pipeline:
+    """Everything that happens to a batch of envelopes. `keys` by encoded key id."""
+
+    def __init__(
+        self, store: Store, shelf: PolicyShelf, keys: Mapping[bytes, PrivateKey], clock: Clock, fleet: str
+    ) -> None:
+        self._store = store
+        self._shelf = shelf
+        self._keys = keys
+        self._clock = clock
+        self._fleet = fleet
+        self.totals: Counter[str] = Counter()  # since start, for the log: "accepted" and every refusal reason
+
+    def process(
+        self, envelopes: Sequence[bytes], at_the_door: Mapping[RefusalReason, int] | None = None
+    ) -> list[Outgoing]:
+        """Count a batch and return the receipts to publish; `at_the_door` counts messages that ingest dropped unread.
+
+        Raises RetryableError or StoreError, and then nothing of the batch was counted.
+        """
+        opened = [unseal(envelope, self._keys) for envelope in envelopes]
+        with self._store.transaction() as transaction:
+            now_ms = transaction.raise_watermark(self._clock.now_ms())
+            stored = transaction.stored_verdicts([report.report_id for report in opened if isinstance(report, Report)])
+            decisions = self._admit_in_order(opened, stored, now_ms)
+            admitted = [decision for decision in decisions if isinstance(decision, Admitted)]
+            transaction.archive(admitted, now_ms)
+            transaction.add_sums(accumulate(admitted))
+            transaction.add_provenance(Counter((one.cell, one.report.policy_hash) for one in admitted))
+            transaction.remember_verdicts(decisions)
+            refusals = _count_refusals(decisions, at_the_door or {})
+            transaction.count_refusals(_day(now_ms), refusals)
+            transaction.quarantine(_sample(envelopes, decisions), now_ms)
+            transaction.forget_verdicts(now_ms, at_most=2 * len(envelopes) + 1000)
+        self._note(len(admitted), refusals)
+        return answer(decisions, self._shelf, self._fleet)
+
+    def _admit_in_order(
+        self, opened: Sequence[Report | RefusalReason], stored: dict[bytes, Verdict], now_ms: int
+    ) -> list[Admitted | Refused]:
+        """Judge each in order of arrival, so that a second copy within the batch finds the first one's verdict."""
+        rules = Rules(self._shelf, self._fleet, now_ms)
+        decisions: list[Admitted | Refused] = []
+        for report in opened:
+            if isinstance(report, RefusalReason):
+                decisions.append(Refused(report))
+                continue
+            decision = admit(report, stored.get(report.report_id), rules)
+            if decision.verdict is not None:
+                stored.setdefault(report.report_id, decision.verdict)
+            decisions.append(decision)
+        return decisions
+
+    def _note(self, accepted: int, refusals: Counter[tuple[str, RefusalReason]]) -> None:
+        self.totals["accepted"] += accepted
+        for (_, reason), count in refusals.items():
+            self.totals[reason.value] += count
+
+
+def _count_refusals(
+    decisions: Sequence[Admitted | Refused], at_the_door: Mapping[RefusalReason, int]
+) -> Counter[tuple[str, RefusalReason]]:
+    counts = Counter((one.metric, one.reason) for one in decisions if isinstance(one, Refused))
+    counts.update({("", reason): count for reason, count in at_the_door.items()})
+    return counts
+
+
+def _sample(envelopes: Sequence[bytes], decisions: Sequence[Admitted | Refused]) -> dict[RefusalReason, bytes]:
+    """One envelope a reason and batch, for an operator to look into; a duplicate is no fault."""
+    sample: dict[RefusalReason, bytes] = {}
+    for envelope, decision in zip(envelopes, decisions, strict=True):
+        if isinstance(decision, Refused) and decision.reason is not RefusalReason.DUPLICATE:
+            sample.setdefault(decision.reason, envelope)
+    return sample
+
+
+def _day(now_ms: int) -> str:
+    return datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()

@@ -1,0 +1,61 @@
+"""Values that the stages hand to one another through the pipeline; frozen, without behaviour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from discreet_contract.wire import Dimensions, Verdict
+
+if TYPE_CHECKING:
+    from discreet_aggregator.refusal import RefusalReason
+    from discreet_contract.policy.plan import MetricPlan
+    from discreet_contract.wire import Report
+
+
+class Cell(NamedTuple):
+    """What sums are kept for. Figures of two metric versions are never added."""
+
+    metric: str
+    metric_version: str
+    window_start: int  # seconds
+    dimensions: Dimensions
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A report that counts; `value` is its payload as an integer, already randomised by the device."""
+
+    verdict: ClassVar[Verdict] = Verdict.ACCEPTED
+
+    report: Report
+    plan: MetricPlan
+    value: int
+    keep_until: int  # seconds; after it the same bytes would be too late anyway
+
+    @property
+    def cell(self) -> Cell:
+        """Where it is summed."""
+        return Cell(self.plan.name, self.plan.version, self.report.window_start, self.report.dimensions)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An envelope that does not count.
+
+    `report` is None where it could not be opened, `verdict` where the device is not answered.
+    `metric` is "" unless it is a metric of a policy we know: a sender cannot invent rows.
+    """
+
+    reason: RefusalReason
+    report: Report | None = None
+    verdict: Verdict | None = None
+    metric: str = ""
+    keep_until: int = 0  # seconds
+
+
+class Outgoing(NamedTuple):
+    """A message to publish once the transaction is committed."""
+
+    topic: str
+    payload: bytes

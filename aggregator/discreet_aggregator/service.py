@@ -1,0 +1,132 @@
+"""The aggregator as a long-running process: start fast or fail loudly, run for ever, drain at the end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from discreet_aggregator import __version__
+from discreet_aggregator.ingest import IngestSettings, ingest
+from discreet_aggregator.keys import load_keys
+from discreet_aggregator.pipeline import Pipeline
+from discreet_aggregator.policies import load_policies
+from discreet_aggregator.store.store import Store
+from discreet_contract.broker import backoff_seconds
+from discreet_contract.envelope import encode_key_id
+from discreet_contract.errors import ConfigError, DiscreetError
+from discreet_contract.log import configure_logging
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from nacl.public import PrivateKey
+
+    from discreet_aggregator.config import AggregatorConfig
+    from discreet_aggregator.policies import PolicyShelf
+
+_COUNTS_SECONDS = 60.0
+
+_log = structlog.get_logger()
+
+
+def run(config: AggregatorConfig) -> None:
+    """Serve the fleet until SIGTERM or SIGINT. Raises ConfigError, SignatureRefusedError or StoreError at start."""
+    configure_logging(json=config.log_json)
+    shelf = load_policies(config.policies, config.roots, config.fleet)
+    keys = load_keys(Path(config.keys_dir))
+    _warn_of_closed_envelopes(shelf, keys)
+    stop = threading.Event()
+    with ExitStack() as stack:
+        stack.enter_context(_only_instance(config.database.parent))
+        store = stack.enter_context(Store(config.database))
+        stack.enter_context(_stopped_by_signals(stop))
+        pipeline = Pipeline(store, shelf, keys, config.clock(), config.fleet)
+        stack.enter_context(_counts_logged(pipeline))
+        _log.info("started", version=__version__, fleet=config.fleet, policies=len(shelf), keys=len(keys))
+        _supervise(config, pipeline, stop)
+    _log.info("stopped", **pipeline.totals)
+
+
+def _supervise(config: AggregatorConfig, pipeline: Pipeline, stop: threading.Event) -> None:
+    """Keep ingest running: a fault of our own drops the connection and is tried again, never a report."""
+    settings = IngestSettings(config.broker, config.fleet, config.mqtt_client_id, config.batch, config.flush_ms / 1000)
+    faults = 0
+    while not stop.is_set():
+        try:
+            ingest(settings, pipeline, stop)
+        except DiscreetError:  # permanent: somebody has to change something
+            raise
+        except Exception as exc:  # noqa: BLE001 the supervising loop
+            # The type and the place only: an exception's text may carry bytes of an envelope.
+            trace = exc.__traceback__
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            place = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
+            _log.error("fault", kind=type(exc).__name__, place=place)
+            stop.wait(backoff_seconds(faults))
+            faults += 1
+
+
+@contextmanager
+def _only_instance(state_dir: Path) -> Iterator[None]:
+    """Hold the state folder; the kernel lets go of it however this process ends."""
+    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        os.close(descriptor)
+        raise ConfigError(
+            f"{state_dir}: another aggregator is running here", hint="stop it, or set another `state_dir`"
+        ) from exc
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
+    names = (signal.SIGTERM, signal.SIGINT)
+    before = {name: signal.signal(name, lambda *_: stop.set()) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+@contextmanager
+def _counts_logged(pipeline: Pipeline) -> Iterator[None]:
+    """Say once a minute how many were accepted and refused since start; nothing of what they hold."""
+    done = threading.Event()
+
+    def report() -> None:
+        while not done.wait(_COUNTS_SECONDS):
+            _log.info("counts", **dict(pipeline.totals))
+
+    thread = threading.Thread(target=report, name="counts", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _warn_of_closed_envelopes(shelf: PolicyShelf, keys: Mapping[bytes, PrivateKey]) -> None:
+    """A policy that seals to a key we do not hold is legal (keys are rotated), but seldom meant."""
+    declared = {(key.id, key.public_key) for policy in shelf.values() for key in policy.policy.aggregator.keys}
+    for key_id, public_key in sorted(declared):
+        held = keys.get(encode_key_id(key_id))
+        if held is None:
+            _log.warning("key missing", key_id=key_id, hint="envelopes sealed to it wait until its file is in keys_dir")
+        elif held.public_key.encode().hex() != public_key:
+            _log.warning("key differs", key_id=key_id, hint="the policy names another public key under this id")

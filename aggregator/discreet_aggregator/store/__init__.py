@@ -1,0 +1,1 @@
+"""The aggregator's database: one SQLite file, one writer."""

@@ -1,0 +1,187 @@
+"""The real thing: `discreet aggregator run` beside a real broker, real messages, receipts, SIGKILL and SIGTERM."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+
+from discreet_contract.wire import Verdict, decode_receipts, receipts_topic, reports_topic
+from needs import need
+
+REPORTS = 200
+MOSQUITTO = shutil.which("mosquitto") or ("/usr/sbin/mosquitto" if Path("/usr/sbin/mosquitto").exists() else None)
+DISCREET = str(Path(sys.executable).with_name("discreet"))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def process(command, log):
+    """A child that is stopped by its own id, whatever the test does."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(command, stdout=output, stderr=output)
+        try:
+            yield child
+        finally:
+            child.kill()
+            child.wait(10)
+
+
+def wait_for(condition, what, seconds=15):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+def listens(port):
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def broker(kind, port, folder):
+    if kind == "mosquitto":
+        need(MOSQUITTO, "mosquitto is not installed (apt-get install mosquitto)")
+        (folder / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
+        command = [MOSQUITTO, "-c", str(folder / "mosquitto.conf")]
+    else:
+        command = [DISCREET, "aggregator", "dev-broker", "--port", str(port)]
+    with process(command, folder / "broker.log") as child:
+        wait_for(lambda: listens(port), "the broker")
+        yield child
+
+
+@contextmanager
+def aggregator(config, log):
+    ready = log.read_text().count('"ready"') if log.exists() else 0
+    with process([DISCREET, "aggregator", "run", "--config", str(config)], log) as child:
+        wait_for(lambda: log.read_text().count('"ready"') > ready, "the aggregator")
+        yield child
+
+
+@contextmanager
+def device(port):
+    """A client that publishes and collects every receipt."""
+    received = []
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="device", protocol=mqtt.MQTTv5)
+    client.on_connect = lambda c, *_: c.subscribe(receipts_topic("test-fleet", "+"))
+    subscribed = []
+    client.on_subscribe = lambda *_: subscribed.append(True)
+    client.on_message = lambda _c, _d, message: received.extend(decode_receipts(message.payload))
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    wait_for(lambda: subscribed, "the device's subscription")
+    try:
+        yield client, received
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def publish(client, messages):
+    for message in [client.publish(reports_topic("test-fleet"), payload, qos=1) for payload in messages]:
+        message.wait_for_publish(10)
+
+
+def count(query, sql):
+    [(number,)] = query(sql)
+    return number or 0
+
+
+def command(config, *words):
+    done = subprocess.run(
+        [DISCREET, "aggregator", *words, "--config", str(config)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["dev-broker", "mosquitto"])
+def test_real_run(fleet, query, tmp_path, kind):
+    """200 reports, each twice, and garbage: totals are exact, every receipt is authentic, SIGTERM ends it cleanly."""
+    port = free_port()
+    (tmp_path / "now").write_text(str(fleet.clock.now_ms()))
+    config = fleet.write_config(port, replay_clock='"now"', batch=64)
+    reports = [fleet.report(payload=bytes([number % 2])) for number in range(REPORTS)]
+    envelopes = [fleet.seal(report) for report in reports]
+    log = tmp_path / "aggregator.log"
+    with broker(kind, port, tmp_path), aggregator(config, log) as service, device(port) as (client, received):
+        publish(client, [*envelopes, b"", b"garbage", bytes(256), bytes(9000), *envelopes])
+        wait_for(lambda: {receipt.report_id for receipt in received} >= {r.report_id for r in reports}, "receipts")
+        wait_for(lambda: count(query, "select sum(count) from refusals") == REPORTS + 4, "the duplicates")
+        code, output, _ = command(config, "metrics", "--json")  # while it runs
+        assert code == 0
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(10) == 0
+
+    keys = {report.report_id: report.receipt_key for report in reports}
+    assert all(receipt.authentic(keys[receipt.report_id]) for receipt in received)
+    assert {receipt.verdict for receipt in received} == {Verdict.ACCEPTED}
+    assert count(query, "select count(*) from archive") == REPORTS
+    assert query("select reason, sum(count) from refusals group by 1 order by 1") == [
+        ("duplicate", REPORTS),
+        ("magic", 1),
+        ("size", 2),
+        ("too_large", 1),
+    ]
+    [row] = json.loads(output)["metrics"]
+    assert (row["metric"], row["devices"], row["policy_versions"]) == ("any_trip", REPORTS, [1])
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [lines[0]["event"], lines[-1]["event"]] == ["started", "stopped"]
+    assert lines[-1]["accepted"] == REPORTS
+
+
+def test_killed_and_restarted(fleet, query, tmp_path):
+    """SIGKILL in the middle of the stream, several times: what a device resends until its receipt comes counts once."""
+    port = free_port()
+    (tmp_path / "now").write_text(str(fleet.clock.now_ms()))
+    config = fleet.write_config(port, replay_clock='"now"', batch=8, flush_ms=5)
+    waiting = {report.report_id: fleet.seal(report) for report in (fleet.report() for _ in range(REPORTS))}
+    log = tmp_path / "aggregator.log"
+    with broker("dev-broker", port, tmp_path), device(port) as (client, received):
+        for turn in range(4):
+            with aggregator(config, log) as service:
+                publish(client, list(waiting.values()))
+                if turn < 3:
+                    wait_for(lambda: received, "a first receipt")  # kills land somewhere behind it
+                    service.kill()
+                else:
+                    wait_for(lambda: {r.report_id for r in received} >= set(waiting), "the rest")
+            for receipt in received.copy():
+                waiting.pop(receipt.report_id, None)
+            received.clear() if turn < 3 else None
+    assert count(query, "select count(*) from archive") == REPORTS
+    assert count(query, "select count(distinct report_id) from archive") == REPORTS
+    assert count(query, "select sum(reports) from provenance") == REPORTS
+
+
+def test_one_instance_a_state_folder(fleet, tmp_path):
+    """A second aggregator on the same folder refuses to start, with the configuration's exit code."""
+    port = free_port()
+    config = fleet.write_config(port)
+    log = tmp_path / "aggregator.log"
+    with process([DISCREET, "aggregator", "run", "--config", str(config)], log) as first:
+        wait_for(lambda: log.exists() and "broker away" in log.read_text(), "the first one")
+        code, _, error = command(config, "run")
+        assert (code, "another aggregator" in error) == (3, True)
+        first.send_signal(signal.SIGTERM)  # stops at once even while the broker is away
+        assert first.wait(5) == 0

@@ -1,0 +1,113 @@
+"""Configuration, keys and policies: what an operator can get wrong, and what is said to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from discreet_aggregator.config import find_config, load_config
+from discreet_aggregator.keys import load_keys, new_key
+from discreet_aggregator.policies import load_policies
+from discreet_contract.envelope import encode_key_id
+from discreet_contract.errors import ConfigError, SignatureRefusedError
+
+
+def test_paths_are_relative_to_the_file(fleet):
+    """A folder with its configuration can be moved as a whole."""
+    config = load_config(fleet.write_config(1883))
+    assert Path(config.keys_dir) == fleet.folder / "keys"
+    assert config.database == fleet.folder / "state" / "aggregator.db"
+    assert config.mqtt_client_id == "discreet-aggregator-test-fleet"
+    assert (config.batch, config.flush_ms, config.log_json) == (500, 50, True)
+    assert config.clock().now_ms() > 1_700_000_000_000
+
+
+def test_the_users_file_comes_before_the_machines(monkeypatch, tmp_path):
+    """--config, then $XDG_CONFIG_HOME, then /etc."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert find_config(Path("x.toml")) == Path("x.toml")
+    assert find_config(None) == Path("/etc/discreet/aggregator.toml")
+    (tmp_path / "discreet").mkdir()
+    (tmp_path / "discreet" / "aggregator.toml").touch()
+    assert find_config(None) == tmp_path / "discreet" / "aggregator.toml"
+
+
+def test_a_replay_clock_needs_a_loopback_broker(fleet):
+    """A replayed time never meets a real fleet."""
+    path = fleet.write_config(1883, replay_clock='"now"')
+    (fleet.folder / "now").write_text("123")
+    assert load_config(path).clock().now_ms() == 123
+    path.write_text(path.read_text().replace("mqtt://127.0.0.1", "mqtts://broker.example.org"))
+    with pytest.raises(ConfigError, match="replay_clock"):
+        load_config(path)
+
+
+@pytest.mark.parametrize(("extra", "line"), [({"batch": 0}, 6), ({"nonsense": 1}, 6)])
+def test_faults_name_file_and_line(fleet, extra, line):
+    """Unknown keys and illegal values are errors."""
+    path = fleet.write_config(1883, **extra)
+    with pytest.raises(ConfigError, match=f"aggregator.toml:{line}:"):
+        load_config(path)
+
+
+def test_keys_are_private_and_never_overwritten(tmp_path):
+    """Mode 0600, loaded under their encoded id, refused once others may read them."""
+    public = new_key(tmp_path / "keys", "2026q4")
+    path = tmp_path / "keys" / "2026q4.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    keys = load_keys(tmp_path / "keys")
+    assert keys[encode_key_id("2026q4")].public_key.encode().hex() == public
+    with pytest.raises(ConfigError, match="exists"):
+        new_key(tmp_path / "keys", "2026q4")
+    path.chmod(0o640)
+    with pytest.raises(ConfigError) as refused:
+        load_keys(tmp_path / "keys")
+    assert refused.value.hint.startswith("chmod 600")
+
+
+def test_broken_keys_are_explained_without_being_quoted(tmp_path):
+    """A bad id, a bad file and an empty folder are configuration errors."""
+    with pytest.raises(ConfigError, match="key id"):
+        new_key(tmp_path, "Too Long For A Key")
+    with pytest.raises(ConfigError, match="holds no key"):
+        load_keys(tmp_path)
+    (tmp_path / "k.key").write_text("5ecret")
+    (tmp_path / "k.key").chmod(0o600)
+    with pytest.raises(ConfigError, match="not a private key") as refused:
+        load_keys(tmp_path)
+    assert "5ecret" not in str(refused.value)
+
+
+def test_only_this_fleets_signed_policies_stand_on_the_shelf(fleet):
+    """Another fleet's policy, a stranger's signature and a missing file stop the start."""
+    stranger = fleet.release("stranger", fleet="another")
+    with pytest.raises(ConfigError, match="another"):
+        load_policies([str(stranger)], fleet.roots, "test-fleet")
+    with pytest.raises(SignatureRefusedError, match=r"one\.json"):
+        load_policies([str(fleet.folder / "policies" / "one.json")], ["0" * 64], "test-fleet")
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_policies([str(fleet.folder / "none.json")], fleet.roots, "test-fleet")
+    with pytest.raises(ConfigError, match="no signed policy"):
+        load_policies([str(fleet.folder / "keys")], fleet.roots, "test-fleet")
+
+
+def test_versions_of_a_policy_share_the_shelf(fleet):
+    """Reports under an old version stay admissible."""
+    fleet.release("two", version=2, buckets=1)
+    shelf = fleet.shelf
+    assert {shelf[digest].policy.version for digest in shelf} == {1, 2}
+    plan = next(iter(shelf.values())).plans["place"]
+    assert shelf.plan("place", plan.version) == plan
+    assert shelf.plan("place", "0" * 16) is None
+
+
+def test_contradicting_versions_do_not(fleet):
+    """Two policies never give one metric version two meanings: either the version differs, or the start fails."""
+    fleet.release("two", version=2, places="[a, b, c, d]")
+    try:
+        shelf = fleet.shelf
+    except ConfigError as refused:
+        assert "different categories" in str(refused)  # noqa: PT017 either outcome is right
+    else:
+        assert len({policy.plans["place"].version for policy in shelf.values()}) == 2
