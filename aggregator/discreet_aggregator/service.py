@@ -50,11 +50,11 @@ def run(config: AggregatorConfig) -> None:
         pipeline = Pipeline(store, shelf, keys, config.clock(), config.fleet)
         stack.enter_context(_counts_logged(pipeline))
         _log.info("started", version=__version__, fleet=config.fleet, policies=len(shelf), keys=len(keys))
-        _supervise(config, pipeline, stop)
+        supervise(config, pipeline, stop)
     _log.info("stopped", **pipeline.totals)
 
 
-def _supervise(config: AggregatorConfig, pipeline: Pipeline, stop: threading.Event) -> None:
+def supervise(config: AggregatorConfig, pipeline: Pipeline, stop: threading.Event) -> None:
     """Keep ingest running: a fault of our own drops the connection and is tried again, never a report."""
     settings = IngestSettings(config.broker, config.fleet, config.mqtt_client_id, config.batch, config.flush_ms / 1000)
     faults = 0
@@ -94,8 +94,11 @@ def _only_instance(state_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    names = (signal.SIGTERM, signal.SIGINT)
-    before = {name: signal.signal(name, lambda *_: stop.set()) for name in names}
+    def stop_soon(*_: object) -> None:
+        # From another thread: this handler may interrupt the very `stop.wait` whose lock `stop.set` needs.
+        threading.Thread(target=stop.set, daemon=True).start()
+
+    before = {name: signal.signal(name, stop_soon) for name in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

@@ -31,5 +31,5 @@ def unseal(envelope: bytes, keys: Mapping[bytes, PrivateKey]) -> Report | Refusa
         return decode_report(envelopes.unseal(envelope, keys))
     except EnvelopeRefusedError as exc:
         return _RULES[exc.rule]
-    except (MalformedError, UnicodeDecodeError):  # msgspec lets the second one through for a broken text
+    except MalformedError:
         return RefusalReason.MALFORMED

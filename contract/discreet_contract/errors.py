@@ -19,7 +19,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-
 _POLICY_HINT = "mend the lines above; the language is described in policies/README.md"
 
 

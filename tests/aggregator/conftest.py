@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import sqlite3
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from nacl.public import PublicKey
@@ -20,6 +20,9 @@ from discreet_contract.policy.compile import build_policy
 from discreet_contract.policy.read import read_policy_text
 from discreet_contract.policy.release import VerifiedPolicy, new_root_key, read_root_key, sign_policy
 from discreet_contract.wire import Receipt, Report, decode_receipts, encode_report
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 DAY = 86_400
 WINDOW = 28 * DAY
@@ -52,7 +55,13 @@ metrics:
   any_trip:
     {{from: trip.ended, per_device: any, type: binary, window: 28d, epsilon: 1.0, min_devices: 3, owner: o, why: w}}
   place:
-    {{from: trip.ended, per_device: {{most_frequent: place}}, type: category, window: 28d, epsilon: 1.0, owner: o, why: w}}
+    from: trip.ended
+    per_device: {{most_frequent: place}}
+    type: category
+    window: 28d
+    epsilon: 1.0
+    owner: o
+    why: w
   distance:
     from: trip.ended
     per_device: {{sum: metres}}
@@ -161,7 +170,6 @@ def pipeline(fleet: Fleet, store: Store) -> Pipeline:
 @pytest.fixture
 def query(tmp_path: Path):
     """Rows of the database as another process would see them."""
-    import sqlite3
 
     def rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
         connection = sqlite3.connect(tmp_path / "state" / "aggregator.db")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
 from discreet_contract.cli.main import main
+from discreet_contract.policy.compile import load_policy
+from discreet_contract.policy.release import read_root_key, sign_policy
 
 DAY = 86_400
 
@@ -87,13 +90,9 @@ def test_metrics_table(filled, run):
 def test_a_metric_whose_policy_is_gone_is_named(filled, run, fleet):
     """Sums that no loaded policy explains are not silently left out."""
     (fleet.folder / "policies" / "one.json").unlink()
-    fleet.release("two", version=2, places="[x, y]").rename(fleet.folder / "policies" / "two.json")
+    fleet.release("two", version=2)
     text = (fleet.folder / "two.yaml").read_text().replace("any_trip:", "other_trip:")
     (fleet.folder / "two.yaml").write_text(text)
-    run("metrics", "--config", filled)
-    from discreet_contract.policy.compile import load_policy
-    from discreet_contract.policy.release import read_root_key, sign_policy
-
     signed = sign_policy(load_policy(fleet.folder / "two.yaml"), [read_root_key(fleet.folder / "root.key")])
     (fleet.folder / "policies" / "two.json").write_bytes(signed)
     code, _, error = run("metrics", "--config", filled)
@@ -151,8 +150,6 @@ def test_help_has_an_example(run, words):
 
 def test_dev_broker_on_a_taken_port(run):
     """A port that somebody else listens on is a configuration error with its next step."""
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

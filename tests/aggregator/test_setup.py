@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from discreet_aggregator.config import find_config, load_config
 from discreet_aggregator.keys import load_keys, new_key
-from discreet_aggregator.policies import load_policies
+from discreet_aggregator.policies import PolicyShelf, load_policies
 from discreet_contract.envelope import encode_key_id
 from discreet_contract.errors import ConfigError, SignatureRefusedError
 
@@ -102,12 +103,17 @@ def test_versions_of_a_policy_share_the_shelf(fleet):
     assert shelf.plan("place", "0" * 16) is None
 
 
-def test_contradicting_versions_do_not(fleet):
-    """Two policies never give one metric version two meanings: either the version differs, or the start fails."""
+def test_other_categories_are_another_version(fleet):
+    """Sums over three and over four places never meet."""
     fleet.release("two", version=2, places="[a, b, c, d]")
-    try:
-        shelf = fleet.shelf
-    except ConfigError as refused:
-        assert "different categories" in str(refused)  # noqa: PT017 either outcome is right
-    else:
-        assert len({policy.plans["place"].version for policy in shelf.values()}) == 2
+    assert len({policy.plans["place"].version for policy in fleet.shelf.values()}) == 2
+
+
+def test_two_meanings_of_one_version_stop_the_start(fleet):
+    """Should a version ever say less than the mechanism needs, sums of unlike mechanisms still do not meet."""
+    verified = fleet.policy
+    plan = verified.plans["place"]
+    other = replace(plan, mechanism=replace(plan.mechanism, labels=("a", "b")))
+    twin = replace(verified, digest=bytes(32), plans={"place": other})
+    with pytest.raises(ConfigError, match="different categories"):
+        PolicyShelf([verified, twin])

@@ -2,6 +2,7 @@
 
 import msgspec
 import pytest
+
 from discreet_contract.accounting import (
     CHAIN_START,
     DAY_SECONDS,

@@ -4,6 +4,7 @@ import threading
 import time
 
 import pytest
+
 from discreet_contract.clock import ManualClock, ReplayClock, SystemClock, window_start
 from discreet_contract.errors import ConfigError, ExitCode
 
@@ -86,8 +87,15 @@ def test_a_replay_clock_without_a_time_says_what_to_do(tmp_path, content):
 
 @pytest.mark.parametrize(
     ("at", "length", "start"),
-    [(0, 60, 0), (59, 60, 0), (60, 60, 60), (1_357_035_300, 2_419_200, 1_354_752_000), (-1, 60, -60), (7 * 86_400, 604_800, 604_800)],
-)  # fmt: skip
+    [
+        (0, 60, 0),
+        (59, 60, 0),
+        (60, 60, 60),
+        (1_357_035_300, 2_419_200, 1_354_752_000),
+        (-1, 60, -60),
+        (7 * 86_400, 604_800, 604_800),
+    ],
+)
 def test_windows_are_aligned_to_the_utc_epoch(at, length, start):
     """[k·w, (k+1)·w), before 1970 as well."""
     assert window_start(at, length) == start

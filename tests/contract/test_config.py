@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 import pytest
+
 from discreet_contract.broker import Broker
 from discreet_contract.config import read_config
 from discreet_contract.errors import ConfigError, ExitCode

@@ -1,8 +1,9 @@
 """The first check that an envelope fails is the rule that is named."""
 
 import pytest
-from discreet_contract.envelope import MAGIC, OVERHEAD_BYTES, EnvelopeRefusedError, encode_key_id, seal, unseal
 from nacl.public import PrivateKey
+
+from discreet_contract.envelope import MAGIC, OVERHEAD_BYTES, EnvelopeRefusedError, encode_key_id, seal, unseal
 
 KEY, OTHER = PrivateKey(b"k" * 32), PrivateKey(b"o" * 32)
 KEYS = {encode_key_id("2026q4"): KEY}

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from discreet_contract.errors import ConfigError, ExitCode
 from discreet_contract.files import read_or_explain, write_durably
 

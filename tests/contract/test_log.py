@@ -4,6 +4,7 @@ import json
 
 import pytest
 import structlog
+
 from discreet_contract.log import configure_logging
 
 
@@ -28,7 +29,7 @@ def test_an_exception_is_logged_without_a_complaint(capsys, as_json):
     """Warnings are errors in these tests."""
     configure_logging(json=as_json)
     try:
-        raise ValueError("no good")
+        int("no good")
     except ValueError:
         structlog.get_logger().exception("failed")
 

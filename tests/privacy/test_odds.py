@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+
 from discreet_contract.accounting import NANO, cap_to_nano, to_nano
 from discreet_contract.errors import IllegalPayloadError
 from discreet_contract.mechanisms.catalogue import FITTING, build
@@ -106,7 +107,7 @@ def test_dlap_loses_at_most_epsilon(epsilon, bounds):
 
     with localcontext(prec=DIGITS):
         worst = max((x / y).ln() for a in odds.values() for b in odds.values() for x, y in zip(a, b, strict=True))
-    assert worst <= promised(epsilon) + ROUNDING
+        assert worst - promised(epsilon) <= ROUNDING
     assert worst > promised(epsilon) * (1 - Decimal(2) ** -16)  # the scale's grid, at range 1 and ε = 8
 
 
@@ -138,7 +139,7 @@ def test_every_payload_of_the_widest_range_fits_four_bytes(epsilon):
     width = int(MAX_RANGE * epsilon)
     for low in (-(2**30), 2**30 - width):
         mechanism = DiscreteLaplace(epsilon, low, low + width)
-        assert -(2**31) <= low - mechanism.reach
+        assert low - mechanism.reach >= -(2**31)
         assert low + width + mechanism.reach < 2**31
 
 
@@ -222,7 +223,9 @@ def test_dlap_estimate_of_the_expected_sum_is_the_truth(epsilon, value):
 def test_variance_is_that_of_the_odds(epsilon):
     """Computed from the table, cell by cell, for one device of each kind."""
     rr = RandomizedResponse(epsilon)
-    variances = [sum(p * rr.estimate([1, y])[0] ** 2 for y, p in enumerate(row)) - i**2 for i, row in enumerate(rr.odds())]
+    variances = [
+        sum(p * rr.estimate([1, y])[0] ** 2 for y, p in enumerate(row)) - i**2 for i, row in enumerate(rr.odds())
+    ]
     assert variances == pytest.approx([rr.expected_error(1) ** 2] * 2)
 
     krr = KAryResponse(epsilon, labels(5))
@@ -246,11 +249,34 @@ def test_dlap_variance_is_that_of_the_odds(epsilon):
 # --- values and payloads
 
 
-def everything():
-    return [RandomizedResponse(1.0), KAryResponse(1.0, labels(4)), KAryResponse(1.0, labels(300)), DiscreteLaplace(1.0, -2, 7)]
+RR = RandomizedResponse(1.0)
+KRR = KAryResponse(1.0, labels(4))
+WIDE_KRR = KAryResponse(1.0, labels(300))  # two-byte payloads
+DLAP = DiscreteLaplace(1.0, -2, 7)
+
+OUTSIDE = {
+    RR: [-1, 2, 0.5, None, "1"],
+    KRR: [-1, 4, 1.5, None, "1"],
+    WIDE_KRR: [-1, 300, 1.5],
+    DLAP: [-3, 8, 10**9, 10**30, 1.5, math.nan, None, "1"],
+}
+ILLEGAL = {
+    RR: ["", "02", "ff", "0000", "0101", "30"],
+    KRR: ["", "04", "ff", "0000", "0001"],
+    WIDE_KRR: ["", "01", "012c", "ffff", "000000"],
+    DLAP: ["", "00", "000000", "0000000000", "7fffffff", "80000000", "00000101", "fffffefe"],  # 7 + 250, −2 − 250
+}
 
 
-@pytest.mark.parametrize("mechanism", everything(), ids=lambda m: f"{m.id} {m.payload_bytes}")
+def name_of(mechanism):
+    return f"{mechanism.id}, {mechanism.payload_bytes} bytes"
+
+
+def cases(table):
+    return [pytest.param(m, item, id=f"{name_of(m)}: {item!r}") for m, items in table.items() for item in items]
+
+
+@pytest.mark.parametrize("mechanism", OUTSIDE, ids=name_of)
 def test_a_drawn_payload_is_legal_and_has_its_length(mechanism):
     """Whatever was drawn can be decoded."""
     low, high = (mechanism.low, mechanism.high) if mechanism.id == "dlap-1" else (0, max(len(mechanism.labels), 2) - 1)
@@ -260,36 +286,18 @@ def test_a_drawn_payload_is_legal_and_has_its_length(mechanism):
         assert isinstance(mechanism.decode(payload), int)
 
 
-@pytest.mark.parametrize(
-    ("mechanism", "value"),
-    [(m, v) for m, vs in zip(everything(), ([-1, 2, 0.5, None, "1"], [-1, 4, 1.5, None, "1"], [300, -1, 1.5], [-3, 8, 10**9, 10**30, 1.5, math.nan, None, "1"]), strict=True) for v in vs],
-    ids=lambda v: getattr(v, "id", repr(v)),
-)  # fmt: skip
+@pytest.mark.parametrize(("mechanism", "value"), cases(OUTSIDE))
 def test_a_value_outside_the_domain_is_refused(mechanism, value):
-    """OpenDP would answer something: nothing is drawn, and the message repeats no value."""
-    with pytest.raises(ValueError, match="randomises") as caught:
+    """OpenDP would answer something, or warn and quote the value: nothing is drawn, no warning, no value (P1)."""
+    with pytest.raises(ValueError, match=rf"^{mechanism.id} randomises [^0-9]*$"):
         mechanism.randomize(value)
 
-    assert str(value) not in str(caught.value).replace("rr-1", "").replace("dlap-1", "") or value in {1, "1"}
 
-
-@pytest.mark.parametrize(
-    ("mechanism", "payload"),
-    [(m, p) for m, ps in zip(everything(), (
-        [b"", b"\x02", b"\xff", b"\x00\x00", b"\x01\x01", b"0"],
-        [b"", b"\x04", b"\xff", b"\x00\x00", b"\x00\x01"],
-        [b"", b"\x01", b"\x01\x2c", b"\xff\xff", b"\x00\x00\x00"],
-        [b"", b"\x00", b"\x00\x00\x00", b"\x00\x00\x00\x00\x00", b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00",
-         (7 + 249 + 1).to_bytes(4, "big", signed=True), (-2 - 249 - 1).to_bytes(4, "big", signed=True)],
-    ), strict=True) for p in ps],
-    ids=lambda v: getattr(v, "id", repr(v)),
-)  # fmt: skip
+@pytest.mark.parametrize(("mechanism", "payload"), cases(ILLEGAL))
 def test_a_payload_no_honest_draw_gives_is_refused(mechanism, payload):
     """A forger shifts a sum by no more than an honest device could."""
-    with pytest.raises(IllegalPayloadError) as caught:
-        mechanism.decode(payload)
-
-    assert payload.hex() not in str(caught.value) or not payload
+    with pytest.raises(IllegalPayloadError, match=f"{mechanism.id} payload is "):
+        mechanism.decode(bytes.fromhex(payload))
 
 
 def test_the_last_legal_payload_is_decoded():
@@ -301,7 +309,7 @@ def test_the_last_legal_payload_is_decoded():
         assert mechanism.decode(end.to_bytes(4, "big", signed=True)) == end
 
 
-@pytest.mark.parametrize("mechanism", everything(), ids=lambda m: f"{m.id} {m.payload_bytes}")
+@pytest.mark.parametrize("mechanism", OUTSIDE, ids=name_of)
 def test_sums_merge_by_addition(mechanism):
     """Any number of workers, any order."""
     noised = [mechanism.decode(mechanism.randomize(value)) for value in [0, 1, 1, 0, 1, 0, 0]]

@@ -2,14 +2,17 @@
 
 from itertools import combinations
 
-from discreet_contract.accounting import DAY_SECONDS, CapName, Caps, Debit, check_caps
 from hypothesis import given
 from hypothesis import strategies as st
+
+from discreet_contract.accounting import DAY_SECONDS, CapName, Caps, Debit, check_caps
 
 SPANS = {CapName.PER_28_DAYS: 28 * DAY_SECONDS, CapName.PER_365_DAYS: 365 * DAY_SECONDS, CapName.LIFETIME: None}
 
 # Days close together and a span's length apart, so that the borders of spans are met often; a few seconds off, too.
-days = st.one_of(st.integers(0, 60), st.sampled_from([27, 28, 29, 55, 56, 57, 364, 365, 366, 392, 393]), st.integers(0, 800))
+days = st.one_of(
+    st.integers(0, 60), st.sampled_from([27, 28, 29, 55, 56, 57, 364, 365, 366, 392, 393]), st.integers(0, 800)
+)
 starts = st.builds(lambda day, off: day * DAY_SECONDS + off, days, st.sampled_from([0, 0, 0, -1, 1, 3600]))
 debits = st.builds(Debit, starts, st.integers(1, 9))
 caps = st.builds(Caps, st.integers(1, 30), st.integers(1, 60), st.integers(1, 90))
@@ -19,7 +22,9 @@ def fullest(charged, length):
     """The largest sum in any span [t, t + length): it can always be slid until it starts at a debit."""
     if length is None:
         return sum(debit.nano for debit in charged)
-    return max((sum(o.nano for o in charged if 0 <= o.window_start - d.window_start < length) for d in charged), default=0)
+    return max(
+        (sum(o.nano for o in charged if 0 <= o.window_start - d.window_start < length) for d in charged), default=0
+    )
 
 
 def passed_caps(charged, limits):
@@ -59,7 +64,9 @@ def test_a_refusal_says_what_was_left(charged, limits, asked):
     assert refusal.left < refusal.asked == asked.nano
 
 
-@given(st.lists(st.builds(Debit, days.map(lambda day: day * DAY_SECONDS), st.integers(1, 9)), max_size=12), caps, debits)
+@given(
+    st.lists(st.builds(Debit, days.map(lambda day: day * DAY_SECONDS), st.integers(1, 9)), max_size=12), caps, debits
+)
 def test_the_reset_is_the_first_start_that_fits(charged, limits, asked):
     """No day before it fits under the refusing cap, and it does."""
     refusal = check_caps(charged, limits, asked)

@@ -4,23 +4,50 @@ import copy
 from datetime import date
 
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from nacl.signing import SigningKey
+
 from discreet_contract.errors import PolicyError
 from discreet_contract.policy.compile import build_policy, canonical_json
 from discreet_contract.policy.explain import explain, render
 from discreet_contract.policy.lint import lint_policy
 from discreet_contract.policy.release import sign_policy, verify_policy
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from nacl.signing import SigningKey
 from policies import FLIGHTS, HOST, parsed
 
 KEY = SigningKey(b"r" * 32)
 TEXTS = [path.read_text(encoding="utf-8") for path in (FLIGHTS, HOST)]
 scalars = st.one_of(
-    st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), st.text(max_size=12),
-    st.sampled_from(["auto", "krr-1", "0s", "1m", "28d", "delay", "origin", "mean", "none", "2027-02-30", "a\n", 0, 1, 1e300, -1e-310]),
-)  # fmt: skip
-values = st.recursive(scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=5)
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**20), 10**20),
+    st.floats(),
+    st.text(max_size=12),
+    st.sampled_from(
+        [
+            "auto",
+            "krr-1",
+            "0s",
+            "1m",
+            "28d",
+            "delay",
+            "origin",
+            "mean",
+            "none",
+            "2027-02-30",
+            "a\n",
+            0,
+            1,
+            1e300,
+            -1e-310,
+        ]
+    ),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
 
 
 def outcome(text):
@@ -28,18 +55,24 @@ def outcome(text):
     try:
         policy = build_policy(parsed(text))
     except PolicyError as exc:
-        lines = text.splitlines() or [""]
-        assert exc.problems
-        assert exc.problems == sorted(exc.problems)
-        for problem in exc.problems:
-            assert 1 <= problem.line <= len(lines) + 1
-            assert problem.column >= 1
-            assert problem.rule.isupper()
-            assert str(problem).encode()
+        assert_inside(text, exc.problems)
         return
     lint_policy(policy, date(2026, 11, 1))
     render(explain(policy, bytes(32)))
-    assert canonical_json(verify_policy(sign_policy(policy, [KEY]), [KEY.verify_key.encode().hex()]).policy) == canonical_json(policy)
+    assert canonical_json(
+        verify_policy(sign_policy(policy, [KEY]), [KEY.verify_key.encode().hex()]).policy
+    ) == canonical_json(policy)
+
+
+def assert_inside(text, problems):
+    """At least one problem, in order, each at a place of the text and printable."""
+    assert problems
+    assert problems == sorted(problems)
+    for problem in problems:
+        assert 1 <= problem.line <= len(text.splitlines()) + 1
+        assert problem.column >= 1
+        assert problem.rule.isupper()
+        assert str(problem).encode()
 
 
 def places(value, path=()):

@@ -4,7 +4,19 @@ import contextlib
 
 import msgspec
 import pytest
-from discreet_contract.envelope import HEADER_BYTES, MAGIC, OVERHEAD_BYTES, EnvelopeRefusedError, encode_key_id, seal, unseal
+from hypothesis import example, given
+from hypothesis import strategies as st
+from nacl.public import PrivateKey
+
+from discreet_contract.envelope import (
+    HEADER_BYTES,
+    MAGIC,
+    OVERHEAD_BYTES,
+    EnvelopeRefusedError,
+    encode_key_id,
+    seal,
+    unseal,
+)
 from discreet_contract.wire import (
     ENVELOPE_SIZES,
     WIRE_VERSION,
@@ -18,9 +30,6 @@ from discreet_contract.wire import (
     receipt_bucket,
     receipt_tag,
 )
-from hypothesis import example, given
-from hypothesis import strategies as st
-from nacl.public import PrivateKey
 
 KEY = PrivateKey(b"k" * 32)
 KEYS = {encode_key_id("2026q4"): KEY}
@@ -116,7 +125,9 @@ def test_altered_bytes_are_a_report_or_malformed(report, data):
         altered = body.replace(b"\xa1f", b"\xa1\xff", 1)
     else:
         altered = bytearray(body)
-        for position, bit in data.draw(st.lists(st.tuples(st.integers(0, 200), st.integers(0, 7)), min_size=1, max_size=6)):
+        for position, bit in data.draw(
+            st.lists(st.tuples(st.integers(0, 200), st.integers(0, 7)), min_size=1, max_size=6)
+        ):
             altered[position % len(altered)] ^= 1 << bit
         altered = bytes(altered[: data.draw(st.integers(0, len(altered)))]) + data.draw(st.binary(max_size=8))
     try:

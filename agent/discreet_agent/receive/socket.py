@@ -48,6 +48,7 @@ class SocketReceiver:
         self._pending: list[_Pending] = []
         self._pending_events = 0
         self._flush_handle: asyncio.TimerHandle | None = None
+        self.connections: set[_Connection] = set()
 
     async def start(self) -> None:
         """Bind; fails loudly where another process is listening, replaces a socket that nobody serves."""
@@ -71,6 +72,9 @@ class SocketReceiver:
             return
         self._server.close()
         self.flush()
+        for connection in tuple(self.connections):
+            connection.close()
+        await asyncio.sleep(0)  # a closed transport lets go of its socket in the loop's next turn
         self._server = None
         self._path.unlink(missing_ok=True)
 
@@ -103,10 +107,20 @@ class _Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._skipping = False  # inside a line that is already too large
         self._unanswered = 0
+        self._ended = False  # the sender will say no more, but still waits for answers
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_unix_server gives nothing else
         self._transport = transport
+        self._receiver.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._receiver.connections.discard(self)
+        self._transport = None
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -122,7 +136,8 @@ class _Connection(asyncio.Protocol):
         if self._buffer or self._skipping:
             self._take_line(bytes(self._buffer))
             self._buffer.clear()
-        return True  # keep the writing side open for answers still due
+        self._ended = True
+        return self._unanswered > 0  # True keeps the writing side open for the answers still due
 
     def _take_line(self, line: bytes) -> None:
         skipped, self._skipping = self._skipping, False
@@ -141,7 +156,9 @@ class _Connection(asyncio.Protocol):
     def reply(self, answer: dict[str, Any]) -> None:
         self._unanswered -= 1
         self._write(answer)
-        if self._unanswered < UNANSWERED_LINES and self._transport is not None and not self._transport.is_closing():
+        if self._ended and self._unanswered == 0:
+            self.close()
+        elif self._unanswered < UNANSWERED_LINES and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _write(self, answer: dict[str, Any]) -> None:

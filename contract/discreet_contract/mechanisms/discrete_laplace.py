@@ -57,7 +57,7 @@ class DiscreteLaplace:
         The first is ours because `member` warns of a value of another type, and repeats it.
         """
         measurement = _measurement(self.low, self.high, self.scale)
-        within = isinstance(value, int) and self.low <= value <= self.high
+        within = type(value) is int and self.low <= value <= self.high
         if not within or not measurement.input_domain.member(value):
             raise ValueError("dlap-1 randomises an integer within its bounds: clamp first")
         noised = min(max(measurement(value), self.low - self.reach), self.high + self.reach)

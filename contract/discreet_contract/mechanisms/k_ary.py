@@ -60,7 +60,7 @@ class KAryResponse:
 
     def randomize(self, value: int) -> bytes:
         """See `Mechanism.randomize`. OpenDP answers an unknown category with a uniform draw, hence the check."""
-        if not isinstance(value, int) or not 0 <= value < self.categories:
+        if type(value) is not int or not 0 <= value < self.categories:
             raise ValueError("krr-1 randomises the index of a declared category")
         noised: int = _measurement(self.categories, self.truth)(value)
         return noised.to_bytes(self.payload_bytes, "big")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+
 from discreet_contract import __version__
 from discreet_contract.cli.main import main
 from discreet_contract.cli.policy import policy as policy_group
@@ -196,14 +197,17 @@ def test_every_failure_names_its_cause_and_the_next_step(run, tmp_path, broken, 
         assert len(err.split("  next: ")[1]) > 10, name
 
 
-def test_nothing_is_written_by_a_failed_sign(run, tmp_path, broken, released):
+@pytest.mark.usefixtures("released")
+def test_nothing_is_written_by_a_failed_sign(run, tmp_path, broken):
     """No half-made release."""
     run("policy", "sign", broken, "--key", tmp_path / "root.key", "-o", tmp_path / "other.json")
 
     assert not (tmp_path / "other.json").exists()
 
 
-@pytest.mark.parametrize("args", [("policy", "lint"), ("policy", "nonsense"), ("nonsense",), ("policy", "lint", "f", "--today", "soon")])
+@pytest.mark.parametrize(
+    "args", [("policy", "lint"), ("policy", "nonsense"), ("nonsense",), ("policy", "lint", "f", "--today", "soon")]
+)
 def test_a_wrong_call_exits_2_and_says_how(run, args):
     """click's own usage errors."""
     code, _, err = run(*args)

@@ -44,15 +44,20 @@ BROKEN = {
     "version zero": ([("version: 1\n", "version: 0\n")], [("4:10: VALUE", "Expected `int` >= 1")]),
     "language of the future": ([("discreet: 1", "discreet: 2")], [("2:11: VALUE", "2 is not one of 1")]),
     "duration without a unit": ([("window: 28d", "window: 28")], [("47:13: VALUE", "Expected `str`, got `int`")]),
-    "duration in weeks": ([("window: 28d", "window: 4w")], [("47:13: VALUE", "'4w' does not have the form wanted here")]),
+    "duration in weeks": (
+        [("window: 28d", "window: 4w")],
+        [("47:13: VALUE", "'4w' does not have the form wanted here")],
+    ),
     "duration with a line break": ([("window: 28d", 'window: "28d\\n"')], [("47:13: VALUE", "does not have the form")]),
     "fleet name with a line break": ([("fleet: flights", 'fleet: "flights\\n"')], [("3:8: VALUE", "lower case")]),
     "fleet name in capitals": ([("fleet: flights", "fleet: Flights")], [("3:8: VALUE", "lower case, digits, -")]),
     "metric name in capitals": ([("  main_origin:", "  Main_Origin:")], [("53:3: KEY", "lower case, digits, _")]),
     "metric name with a line break": ([("  main_origin:", '  "main_origin\\n":')], [("53:3: KEY", "digits, _")]),
     "schema version that is none": ([("version: 1-0-0", "version: 1.0.0")], [("26:14: VALUE", "SchemaVer")]),
-    "short public key": ([("0000000000000000000000000000000000000000000000000000000000000009", "09")],
-                         [("12:30: VALUE", "32 bytes in hex")]),
+    "short public key": (
+        [("0000000000000000000000000000000000000000000000000000000000000009", "09")],
+        [("12:30: VALUE", "32 bytes in hex")],
+    ),
     "long key id": ([("{id: demo", "{id: demonstration")], [("12:12: VALUE", "at most 8 of")]),
     "no keys at all": (
         [('- {id: demo, public_key: "' + "0" * 63 + '9", from: 2012-01-01, until: 2030-01-01}', "[]")],
@@ -73,14 +78,20 @@ BROKEN = {
     "sexagesimal number": ([("min_devices: 200", "min_devices: 3:20")], [("50:18: VALUE", "got `str`")]),
     "octal number": ([("min_devices: 200", "min_devices: 0200")], [("50:18: VALUE", "got `str`")]),
     # the YAML dialect
-    "duplicate key": ([("lateness: 2h", "lateness: 2h\nlateness: 3h")], [("18:1: DUPLICATE_KEY", "'lateness' stands twice")]),
+    "duplicate key": (
+        [("lateness: 2h", "lateness: 2h\nlateness: 3h")],
+        [("18:1: DUPLICATE_KEY", "'lateness' stands twice")],
+    ),
     "duplicate metric": ([("  main_origin:", "  late_departure:")], [("53:3: DUPLICATE_KEY", "stands twice")]),
     "alias": (
         [("display: {unit: share of aircraft}", "display: &d {unit: share}"), ("{unit: share of aircraft}", "*d")],
         [("49:14: ALIAS", "write it out"), ("59:14: ALIAS", "write it out")],
     ),
     "anchor without an alias": ([("consent: managed", "consent: &c managed")], [("8:10: ALIAS", "write it out")]),
-    "merge key": ([("display: {unit: share of aircraft}", "display: {<<: {unit: x}}")], [("49:15: UNKNOWN_KEY", "'<<'")]),
+    "merge key": (
+        [("display: {unit: share of aircraft}", "display: {<<: {unit: x}}")],
+        [("49:15: UNKNOWN_KEY", "'<<'")],
+    ),
     "tag": ([("consent: managed", "consent: !!str managed")], [("8:10: TAG", "tags are not part of")]),
     "tag that reads its text": ([("consent: managed", "consent: !!bool maybe")], [("8:10: TAG", "tags")]),
     "tag on a mapping": ([("display: {unit: share of aircraft}", "display: !!set {unit}")], [("49:14: TAG", "tags")]),
@@ -94,8 +105,14 @@ BROKEN = {
     "impossible character": ([("consent: managed", r'consent: "\UFFFFFFFF"')], [("1:1: YAML", "not a YAML text")]),
     "half a character": ([("author: ops@flights.example", r'author: "\ud800"')], [("6:11: YAML", "not a text")]),
     # parts that do not fit one another
-    "unknown signal": ([("from: flight.departed", "from: flight.arrived")], [("43:11: UNKNOWN_SIGNAL", "did you mean 'flight.departed'?")]),
-    "unknown field": ([("most_frequent: origin", "most_frequent: orign")], [("55:17: UNKNOWN_FIELD", "did you mean 'origin'?")]),
+    "unknown signal": (
+        [("from: flight.departed", "from: flight.arrived")],
+        [("43:11: UNKNOWN_SIGNAL", "did you mean 'flight.departed'?")],
+    ),
+    "unknown field": (
+        [("most_frequent: origin", "most_frequent: orign")],
+        [("55:17: UNKNOWN_FIELD", "did you mean 'origin'?")],
+    ),
     "collector of an unknown signal": (
         [("metrics:\n", "collector: {host: {signal: host.sampled, every: 5s}}\nmetrics:\n")],
         [("41:28: UNKNOWN_SIGNAL", "no signal 'host.sampled'")],
@@ -109,38 +126,82 @@ BROKEN = {
     "bounds the wrong way round": ([("bounds: [0, 40]", "bounds: [40, 0]")], [("67:13: BOUNDS", "low < high")]),
     "bounds off the grid": ([("bounds: [0, 40]", "bounds: [0, 40.5]")], [("67:13: BOUNDS", "on the grid of 1")]),
     "count below zero": ([("bounds: [0, 40]", "bounds: [-1, 40]")], [("67:13: BOUNDS", "never below 0")]),
-    "bounds too wide for the payload": ([("bounds: [0, 40]", "bounds: [0, 90000000]")], [("67:13: BOUNDS", "coarser grid")]),
+    "bounds too wide for the payload": (
+        [("bounds: [0, 40]", "bounds: [0, 90000000]")],
+        [("67:13: BOUNDS", "coarser grid")],
+    ),
     "bounds beside a grid too fine": (
         [("unit: min}", "grid: 1.0e-310}"), (COUNT, "per_device: {sum: delay}\n    type: mean\n    bounds: [0, 40]")],
         [("36:14: BOUNDS", "more steps"), ("67:13: BOUNDS", "range too wide")],
     ),
     "count without bounds": ([("    bounds: [0, 40]\n", "")], [("64:5: BOUNDS", "needs bounds: [low, high]")]),
-    "yes-or-no with bounds": ([("type: binary", "type: binary\n    bounds: [0, 1]")], [("47:13: BOUNDS", "has no bounds")]),
+    "yes-or-no with bounds": (
+        [("type: binary", "type: binary\n    bounds: [0, 1]")],
+        [("47:13: BOUNDS", "has no bounds")],
+    ),
     "category that stands twice": ([("[EWR, JFK, LGA]", "[EWR, JFK, EWR]")], [("40:40: DUPLICATE", "stands twice")]),
     "reserved category": ([("[EWR, JFK, LGA]", "[EWR, none]")], [("40:40: RESERVED", "'none' is implicit")]),
     "window of seconds": ([("window: 28d", "window: 59s")], [("47:13: WINDOW", "at least one minute")]),
-    "two reductions": ([("{most_frequent: origin}", "{most_frequent: origin, last: origin}")], [("55:17: REDUCTION", "exactly one")]),
+    "two reductions": (
+        [("{most_frequent: origin}", "{most_frequent: origin, last: origin}")],
+        [("55:17: REDUCTION", "exactly one")],
+    ),
     "no reduction": ([("per_device: count", "per_device: {}")], [("65:17: REDUCTION", "exactly one reduction")]),
-    "unknown reduction": ([("{most_frequent: origin}", "{median: origin}")], [("55:18: KEY", "'median' is not one of 'any'")]),
-    "reduction of the wrong type": ([("type: category\n    window", "type: mean\n    window")],
-                                    [("54:5: BOUNDS", "needs bounds"), ("56:11: REDUCTION", "gives category, not mean")]),
-    "reduction that wants no field": ([("per_device: any", "per_device: {any: delay}")], [("44:17: REDUCTION", "reads no field")]),
-    "reduction of the wrong field": ([("most_frequent: origin", "most_frequent: delay")], [("55:17: REDUCTION", "'delay' is a number")]),
+    "unknown reduction": (
+        [("{most_frequent: origin}", "{median: origin}")],
+        [("55:18: KEY", "'median' is not one of 'any'")],
+    ),
+    "reduction of the wrong type": (
+        [("type: category\n    window", "type: mean\n    window")],
+        [("54:5: BOUNDS", "needs bounds"), ("56:11: REDUCTION", "gives category, not mean")],
+    ),
+    "reduction that wants no field": (
+        [("per_device: any", "per_device: {any: delay}")],
+        [("44:17: REDUCTION", "reads no field")],
+    ),
+    "reduction of the wrong field": (
+        [("most_frequent: origin", "most_frequent: delay")],
+        [("55:17: REDUCTION", "'delay' is a number")],
+    ),
     "last of a number as a category": ([("most_frequent: origin", "last: delay")], [("55:17: REDUCTION", "'last'")]),
     "mechanism that cannot carry it": (
         [("type: binary", "type: binary\n    mechanism: dlap-1")],
         [("47:16: MECHANISM", "dlap-1 cannot carry a binary metric; rr-1 can")],
     ),
-    "mechanism nobody knows": ([("type: binary", "type: binary\n    mechanism: rr-9")], [("47:16: VALUE", "'rr-9' is not one of 'auto'")]),
-    "key valid backwards": ([("until: 2030-01-01", "until: 2011-01-01")], [("12:123: DATES", "`from` is before its `until`")]),
-    "day that does not exist": ([("expires: 2028-01-01", "expires: 2027-02-30")], [("33:14: DATES", "2027-02-30 is not a day")]),
+    "mechanism nobody knows": (
+        [("type: binary", "type: binary\n    mechanism: rr-9")],
+        [("47:16: VALUE", "'rr-9' is not one of 'auto'")],
+    ),
+    "key valid backwards": (
+        [("until: 2030-01-01", "until: 2011-01-01")],
+        [("12:123: DATES", "`from` is before its `until`")],
+    ),
+    "day that does not exist": (
+        [("expires: 2028-01-01", "expires: 2027-02-30")],
+        [("33:14: DATES", "2027-02-30 is not a day")],
+    ),
     "date in another order": ([("expires: 2028-01-01", "expires: 01.01.2028")], [("33:14: VALUE", "YYYY-MM-DD")]),
-    "cap below one window": ([("per_28_days: 4.0", "per_28_days: 2.5")], [("14:16: BUDGET", "costs ε = 3, over the cap of 2.5")]),
+    "cap below one window": (
+        [("per_28_days: 4.0", "per_28_days: 2.5")],
+        [("14:16: BUDGET", "costs ε = 3, over the cap of 2.5")],
+    ),
     # conditions
-    "condition on an unknown field": ([(WHERE, '{">=": [{var: delays}, 60]}')], [("45:12: CONDITION", "no field 'delays'; it has carrier")]),
-    "condition with an unknown operator": ([(WHERE, '{"=~": [{var: delay}, 60]}')], [("45:12: CONDITION", "unknown operator '=~'")]),
-    "condition that orders a category": ([(WHERE, '{">": [{var: origin}, JFK]}')], [("45:12: CONDITION", "'origin' is a category")]),
-    "condition against another type": ([(WHERE, '{"==": [{var: delay}, late]}')], [("45:12: CONDITION", "compared with something else")]),
+    "condition on an unknown field": (
+        [(WHERE, '{">=": [{var: delays}, 60]}')],
+        [("45:12: CONDITION", "no field 'delays'; it has carrier")],
+    ),
+    "condition with an unknown operator": (
+        [(WHERE, '{"=~": [{var: delay}, 60]}')],
+        [("45:12: CONDITION", "unknown operator '=~'")],
+    ),
+    "condition that orders a category": (
+        [(WHERE, '{">": [{var: origin}, JFK]}')],
+        [("45:12: CONDITION", "'origin' is a category")],
+    ),
+    "condition against another type": (
+        [(WHERE, '{"==": [{var: delay}, late]}')],
+        [("45:12: CONDITION", "compared with something else")],
+    ),
     "condition without arguments": ([(WHERE, '{"and": []}')], [("45:12: CONDITION", "at least one condition")]),
     "condition that is text": ([(WHERE, "delay > 60")], [("45:12: VALUE", "Expected `object`, got `str`")]),
     # more than one at once, in the file's order
@@ -152,7 +213,7 @@ BROKEN = {
         [("lateness: 2h", "lateness: 2h\nlateness: 3h"), ("bounds: [0, 40]", "bounds: [40, 0]")],
         [("18:1: DUPLICATE_KEY", "'lateness'"), ("68:13: BOUNDS", "low < high")],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", BROKEN)
@@ -172,7 +233,9 @@ def test_a_broken_policy_names_place_rule_and_reason(name):
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["", "\n# nothing\n", "just text", "- a\n- b\n", "a: b\n---\nc: d\n", "\x00", "a: [" * 2000])
+@pytest.mark.parametrize(
+    "text", ["", "\n# nothing\n", "just text", "- a\n- b\n", "a: b\n---\nc: d\n", "\x00", "a: [" * 2000]
+)
 def test_a_text_that_is_no_policy_is_refused(text):
     """Whatever stands in a file, the answer is a list of problems."""
     with pytest.raises(PolicyError) as caught:

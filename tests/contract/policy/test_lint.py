@@ -35,14 +35,17 @@ TRIGGERS = {
         ("owner: operations@flights.example", "owner: operations"),
         ("signals", "flight.departed", "owner"),
     ),
-    "SENSITIVE_LONG": (("sensitivity: interaction", "sensitivity: sensitive"), ("signals", "flight.departed", "retention")),
+    "SENSITIVE_LONG": (
+        ("sensitivity: interaction", "sensitivity: sensitive"),
+        ("signals", "flight.departed", "retention"),
+    ),
     "TRIGGER_MEASURED": (("role: observation", "role: trigger"), ("metrics", "late_departure", "from")),
     "EPSILON_HIGH": (("epsilon: 1.0", "epsilon: 2.01"), ("metrics", "late_departure", "epsilon")),
     "YEAR_HIGH": (("per_365_days: 24.0", "per_365_days: 24.1"), ("budget", "per_365_days")),
     "BUDGET_RUNS_OUT": (("lifetime: 900.0", "lifetime: 299.0"), ("budget",)),
     "WITHHELD_NOISY": (("min_devices: 200", "min_devices: 20"), ("metrics", "late_departure", "min_devices")),
     "SPREAD_MISSING": (("spread: 1h", "spread: 0s"), ("spread",)),
-}  # fmt: skip
+}
 
 
 def clean(*edits):

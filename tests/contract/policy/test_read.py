@@ -10,12 +10,34 @@ from policies import parsed
 @pytest.mark.parametrize(
     ("written", "read"),
     [
-        ("on", "on"), ("off", "off"), ("yes", "yes"), ("No", "No"), ("True", "True"), ("2027-06-30", "2027-06-30"),
-        ("true", True), ("false", False), ("null", None), ("~", None), ('"true"', "true"), ("'7'", "7"),
-        ("7", 7), ("-7", -7), ("0", 0), ("1.5", 1.5), ("-0.25", -0.25), ("1.0e-3", 0.001), ("2e3", 2000.0),
-        ("1:30", "1:30"), ("0777", "0777"), ("0x1f", "0x1f"), ("1_000", "1_000"), (".inf", ".inf"), (".nan", ".nan"), ("9E", "9E"),
+        ("on", "on"),
+        ("off", "off"),
+        ("yes", "yes"),
+        ("No", "No"),
+        ("True", "True"),
+        ("2027-06-30", "2027-06-30"),
+        ("true", True),
+        ("false", False),
+        ("null", None),
+        ("~", None),
+        ('"true"', "true"),
+        ("'7'", "7"),
+        ("7", 7),
+        ("-7", -7),
+        ("0", 0),
+        ("1.5", 1.5),
+        ("-0.25", -0.25),
+        ("1.0e-3", 0.001),
+        ("2e3", 2000.0),
+        ("1:30", "1:30"),
+        ("0777", "0777"),
+        ("0x1f", "0x1f"),
+        ("1_000", "1_000"),
+        (".inf", ".inf"),
+        (".nan", ".nan"),
+        ("9E", "9E"),
     ],
-)  # fmt: skip
+)
 def test_a_scalar_means_what_it_looks_like(written, read):
     """Only JSON's numbers, `true`, `false` and null are not text."""
     text = parsed(f"key: {written}\n")

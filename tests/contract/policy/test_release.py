@@ -98,7 +98,9 @@ def test_an_altered_policy_is_refused(signed, old, new):
 def test_a_foreign_signature_is_refused(signed):
     """A pinned root's name over another root's signature."""
     outer = json.loads(signed)
-    outer["signatures"][0]["signature"] = json.loads(sign_policy(load_policy(FLIGHTS), [OTHER]))["signatures"][0]["signature"]
+    outer["signatures"][0]["signature"] = json.loads(sign_policy(load_policy(FLIGHTS), [OTHER]))["signatures"][0][
+        "signature"
+    ]
 
     assert "ALTERED" in refused(json.dumps(outer).encode())
 
@@ -114,14 +116,23 @@ def test_a_signature_over_the_bare_json_is_refused(signed):
 @pytest.mark.parametrize(
     "garbage",
     [
-        b"", b"{}", b"[]", b"null", b"\xff\xfe", b'{"policy": {}}', b'{"policy": {}, "signatures": [], "more": 1}',
-        b'{"policy": 1e999, "signatures": []}', b'{"policy": {"a": "\\ud800"}, "signatures": []}',
-        b'{"policy": {"a": 99999999999999999999}, "signatures": []}', b'{"policy": {"a": 9007199254740993}, "signatures": []}',
-        b'{"policy": {"a": ' + b"[" * 100_000, b'{"policy": {"a": ' + b"[" * 900 + b"]" * 900 + b'}, "signatures": []}',
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"policy": {}}',
+        b'{"policy": {}, "signatures": [], "more": 1}',
+        b'{"policy": 1e999, "signatures": []}',
+        b'{"policy": {"a": "\\ud800"}, "signatures": []}',
+        b'{"policy": {"a": 99999999999999999999}, "signatures": []}',
+        b'{"policy": {"a": 9007199254740993}, "signatures": []}',
+        b'{"policy": {"a": ' + b"[" * 100_000,
+        b'{"policy": {"a": ' + b"[" * 900 + b"]" * 900 + b'}, "signatures": []}',
         b'{"policy": {}, "signatures": [{"root": "zz", "signature": ""}]}',
     ],
     ids=lambda value: value[:40],
-)  # fmt: skip
+)
 def test_garbage_is_refused(garbage):
     """Whatever a broker retains, the answer is a named refusal."""
     assert "policy refused: " in refused(garbage)

@@ -1,0 +1,289 @@
+"""References for the Markdown files, made from the code itself: cog calls these, tests/docs/ checks them.
+
+A key without a line under MEANINGS raises KeyError here, so that nothing new stays undocumented.
+"""
+
+from __future__ import annotations
+
+import types
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import click
+import msgspec
+
+from discreet_agent.config import AgentConfig
+from discreet_aggregator.config import AggregatorConfig
+from discreet_contract import durations
+from discreet_contract.broker import Broker
+from discreet_contract.cli.main import discreet
+from discreet_contract.policy import model
+from discreet_contract.policy.lint import RULES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WIDTH = 100  # of help texts, whatever terminal cog runs in
+
+# Records of the policy language, in the order in which a policy reads; (heading, struct).
+POLICY_RECORDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
+    ("top level", model.Policy),
+    ("release", model.Release),
+    ("aggregator", model.Aggregator),
+    ("aggregator.keys[]", model.AggregatorKey),
+    ("budget", model.Budget),
+    ("collector", model.Collector),
+    ("collector.host", model.HostCollector),
+    ("signals.<name>", model.Signal),
+    ("signals.<name>.fields.<name>, type: number", model.NumberField),
+    ("signals.<name>.fields.<name>, type: category", model.CategoryField),
+    ("signals.<name>.fields.<name>, type: boolean", model.BooleanField),
+    ("metrics.<name>", model.Metric),
+    ("metrics.<name>.display", model.Display),
+)
+
+# Names of the aliases that the records use, so that a table says "duration" and not a pattern.
+ALIASES: tuple[tuple[Any, str], ...] = (
+    (durations.Duration, "duration"),
+    (model.Name, "name"),
+    (model.SignalName, "signal name"),
+    (model.FleetName, "fleet name"),
+    (model.SchemaVersion, "schema version"),
+    (model.Date, "date"),
+    (model.HexKey, "key in hex"),
+    (model.KeyId, "key id"),
+    (model.Category, "text, 1 to 64 characters"),
+)
+
+# Configuration files: (file, table, struct).
+CONFIG_RECORDS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
+    ("agent.toml", "", AgentConfig),
+    ("agent.toml", "broker", Broker),
+    ("aggregator.toml", "", AggregatorConfig),
+    ("aggregator.toml", "broker", Broker),
+)
+
+MEANINGS: dict[str, str] = {
+    "Policy.discreet": "Version of the policy language.",
+    "Policy.fleet": "The fleet this policy is for. It stands in every topic and every report.",
+    "Policy.version": "Rises with every release. A device refuses a version that is not above its last one.",
+    "Policy.release": "Who released this version and why.",
+    "Policy.consent": (
+        "`opt-in`: nothing happens before `discreet agent on`. `opt-out` and `managed`: on until `discreet agent off`."
+    ),
+    "Policy.aggregator": "Who can open the envelopes.",
+    "Policy.signals": "What a device may record. Everything else is refused.",
+    "Policy.metrics": "What a device sends: one randomised value per metric and window.",
+    "Policy.budget": "Caps on what one device may lose.",
+    "Policy.lateness": "How long after its end a window stays open for events that reach the device late.",
+    "Policy.late_horizon": (
+        "How long the aggregator takes reports after the window's end, `lateness` and `spread`; how long devices keep "
+        "what they sent."
+    ),
+    "Policy.spread": "Each report waits for a random time of up to this, so that a fleet does not publish at once.",
+    "Policy.receipt_buckets": "Over how many topics the receipts are spread. More: less traffic for each device.",
+    "Policy.collector": "Built-in sources of events.",
+    "Policy.suppress": "Lints that are meant: rule → reason, three words or more.",
+    "Release.author": "Who answers for this version.",
+    "Release.reason": "Why it exists.",
+    "Release.migration": "What a breaking change asks of others. Free text; nothing checks it yet.",
+    "Aggregator.keys": "Public keys to seal to. Periods of validity may overlap; the youngest valid key is taken.",
+    "AggregatorKey.id": "Name of the key; it stands in every envelope in the clear.",
+    "AggregatorKey.public_key": "X25519 public key, as `discreet aggregator keys new` prints it.",
+    "AggregatorKey.from_": "First day (UTC) on which devices seal to it.",
+    "AggregatorKey.until": "First day (UTC) on which they no longer do. Without a valid key releases pause.",
+    "Budget.per_28_days": "Cap on the sum of ε over any 28 days of windows.",
+    "Budget.per_365_days": "Cap on the sum of ε over any 365 days of windows.",
+    "Budget.lifetime": "Cap on the sum of ε for ever.",
+    "Collector.host": "Samples of the host the agent runs on.",
+    "HostCollector.signal": (
+        "Signal that a sample becomes. Read where declared: `load_percent`, `memory_percent`, `memory_pressure`, "
+        "`temperature`, `uptime`."
+    ),
+    "HostCollector.every": "Time between two samples, at least one second.",
+    "Signal.version": "SchemaVer of its fields. An event names the version it was made for.",
+    "Signal.role": "Whether it triggers personalization or is measured. Read by the lint `TRIGGER_MEASURED` only.",
+    "Signal.kind": "What the event tells. Documentation; nothing reads it yet.",
+    "Signal.sensitivity": "How private it is. The highest one is part of what consent was given to.",
+    "Signal.why": "Why it is collected and how it is read.",
+    "Signal.owner": "Address of who answers for it.",
+    "Signal.expires": "Day its approval ends. Checked by the lints; the device goes on recording.",
+    "Signal.retention": "How long raw events are kept, counted from the event's own time, rounded up to a whole day.",
+    "Signal.fields": "Its fields. Others are dropped on receipt.",
+    "Signal.review": "Where it was approved.",
+    "Signal.accepts": "Older schema versions that are still taken as they are.",
+    "NumberField.min": "Least value that is accepted.",
+    "NumberField.max": "Greatest value that is accepted.",
+    "NumberField.unit": "Unit, for people.",
+    "NumberField.grid": "Step to which a metric rounds it; bounds of metrics lie on this grid.",
+    "NumberField.required": "Whether an event without this field is refused.",
+    "CategoryField.values": "The closed list. Its order breaks ties and numbers the payload. `none` is reserved.",
+    "CategoryField.required": "As for numbers.",
+    "BooleanField.required": "As for numbers.",
+    "Metric.from_": "Signal whose events count.",
+    "Metric.per_device": (
+        "One reduction: window's events → one value. `any`, `count` and `active_days` read no field and may stand "
+        "alone; the others are written `{reduction: field}`."
+    ),
+    "Metric.type": "What the value is, and so which mechanism may carry it.",
+    "Metric.window": "Length of the window, at least a minute. Windows are aligned to the UTC epoch.",
+    "Metric.epsilon": "What one report may cost.",
+    "Metric.owner": "Address of who reads it.",
+    "Metric.why": "Why it exists and how to read it.",
+    "Metric.where": (
+        "Only events for which this holds count. JSONLogic comparisons of one field with a constant: "
+        "`<`, `<=`, `>`, `>=`, `==`, `!=`, `in`, joined by `and`, `or`, `!`."
+    ),
+    "Metric.bounds": "The device's value is clamped to it; needed for `count` and `mean`. In the raw unit, on the grid.",
+    "Metric.display": "How a reader scales it.",
+    "Metric.mechanism": "`auto` takes the one that fits the type. Compiling writes down which.",
+    "Metric.longitudinal": "New noise in every window.",
+    "Metric.min_devices": "Below this number of reports the aggregator withholds the figure.",
+    "Display.divide": "Divide by this for display.",
+    "Display.unit": "Unit after division.",
+    "AgentConfig.policy": "Signed policy file. Read at start only.",
+    "AgentConfig.roots": "Pinned root public keys. A policy is obeyed if one of them signed it.",
+    "AgentConfig.broker": "Where the broker is; the table `[broker]` below.",
+    "AgentConfig.state_dir": (
+        "Database, secret, consent, last good policy. Empty: `/var/lib/discreet` for root, else "
+        "`$XDG_STATE_HOME/discreet`, else `~/.local/state/discreet`."
+    ),
+    "AgentConfig.socket": (
+        "Unix socket, mode 0660. Empty: `$XDG_RUNTIME_DIR/discreet/agent.sock`, else `/run/discreet/agent.sock`."
+    ),
+    "AgentConfig.resend_seconds": "First wait for a receipt. It doubles with every resend, up to an hour, with jitter.",
+    "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
+    "AggregatorConfig.fleet": "The one fleet this aggregator serves.",
+    "AggregatorConfig.state_dir": "Database and lock file.",
+    "AggregatorConfig.keys_dir": "Private keys `<id>.key`, mode 0600. Read at start only.",
+    "AggregatorConfig.policies": "Signed policies, files, or folders of `*.json`. Read at start only. Keep old versions.",
+    "AggregatorConfig.roots": "Pinned root public keys, as on the devices.",
+    "AggregatorConfig.broker": "Where the broker is; the table `[broker]` below.",
+    "AggregatorConfig.client_id": "MQTT client id; must stay the same. Empty: `discreet-aggregator-<fleet>`.",
+    "AggregatorConfig.replay_clock": "File of a replay clock. Demonstrations on a loopback broker only.",
+    "AggregatorConfig.batch": "Envelopes in one transaction at the most.",
+    "AggregatorConfig.flush_ms": "How long the first envelope of a batch may wait.",
+    "AggregatorConfig.log_json": "Log as JSON lines; false: as text for people.",
+    "Broker.url": "`mqtt://host:port` or `mqtts://host:port`. Ports default to 1883 and 8883.",
+    "Broker.username": "Name of the broker account.",
+    "Broker.password_file": "File that holds its password and nothing else.",
+    "Broker.ca_file": "PEM file of the authority that signed the broker's certificate. Empty: the system's.",
+    "Broker.cert_file": "PEM file of this side's own certificate.",
+    "Broker.key_file": "PEM file of that certificate's key.",
+    "Broker.allow_plaintext": "Permit `mqtt://` to another machine. Envelopes stay sealed; passwords do not.",
+}
+
+
+def cli_reference() -> str:
+    """Help of `discreet`, of each group and of each command, as Markdown."""
+    return "\n\n".join(f"```text\n$ {path} --help\n{text}\n```" for path, text in help_texts())
+
+
+def help_texts() -> Iterator[tuple[str, str]]:
+    """(command path, its help) of everything that is not hidden, groups before their commands."""
+    yield from _help(discreet, None, "discreet")
+
+
+def _help(command: click.Command, parent: click.Context | None, name: str) -> Iterator[tuple[str, str]]:
+    context = command.make_context(
+        name, [], parent, resilient_parsing=True, terminal_width=WIDTH, max_content_width=WIDTH
+    )
+    text = command.get_help(context)
+    yield context.command_path, "\n".join(line.rstrip() for line in text.splitlines())
+    if isinstance(command, click.Group):
+        for sub_name in command.list_commands(context):
+            sub = command.get_command(context, sub_name)
+            if sub is not None and not sub.hidden:
+                yield from _help(sub, context, sub_name)
+
+
+def config_reference(file: str) -> str:
+    """Every key of `agent.toml` or `aggregator.toml` as Markdown tables."""
+    parts = []
+    for name, table, record in CONFIG_RECORDS:
+        if name == file:
+            title = f"`[{table}]` of `{file}`:" if table else f"Top of `{file}`:"
+            parts.append(f"{title}\n\n{_table(record)}")
+    return "\n\n".join(parts)
+
+
+def policy_reference() -> str:
+    """Every key of the policy language as Markdown tables, one a record."""
+    parts = []
+    for heading, record in POLICY_RECORDS:
+        summary = (record.__doc__ or "").strip()
+        parts.append(f"### `{heading}`\n\n{summary}\n\n{_table(record)}")
+    return "\n\n".join(parts)
+
+
+def lint_reference() -> str:
+    """Every lint rule with what it finds."""
+    rows = [(f"`{name}`", (rule.__doc__ or "").strip()) for name, rule in RULES.items()]
+    rows.append(("`UNUSED_SUPPRESSION`", "A suppression that silences nothing. Cannot be suppressed."))
+    rows.append(("`UNEXPLAINED_SUPPRESSION`", "A suppression whose reason has fewer than three words."))
+    return _markdown_table(("rule", "finds"), rows)
+
+
+def _table(record: type[msgspec.Struct]) -> str:
+    hints = get_type_hints(record, include_extras=True)
+    rows = []
+    for field in msgspec.structs.fields(record):
+        meaning = MEANINGS[f"{record.__name__}.{field.name}"]
+        rows.append((f"`{field.encode_name}`", type_text(hints[field.name]), _default(field), meaning))
+    return _markdown_table(("key", "type", "default", "meaning"), rows)
+
+
+def _default(field: Any) -> str:
+    if field.required:
+        return "required"
+    value = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
+    if isinstance(value, msgspec.Struct):
+        return "all defaults"
+    return {"": "empty", "None": "none", "True": "`true`", "False": "`false`", "()": "`[]`"}.get(
+        str(value), f"`{value}`"
+    )
+
+
+def type_text(kind: Any) -> str:
+    """A type annotation in words."""
+    for alias, name in ALIASES:
+        if kind == alias:
+            return name
+    if get_origin(kind) is Annotated:
+        inner, *extras = get_args(kind)
+        return type_text(inner) + "".join(_limits(extra) for extra in extras if isinstance(extra, msgspec.Meta))
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return " · ".join(f"`{value}`" for value in arguments)
+    if origin in {Union, types.UnionType}:
+        return " or ".join(type_text(part) for part in arguments if part is not type(None))
+    if origin is dict:
+        return f"map: {type_text(arguments[0])} → {type_text(arguments[1])}"
+    if origin is tuple:
+        if arguments[-1] is Ellipsis:
+            return f"list of {type_text(arguments[0])}"
+        return f"[{', '.join(type_text(part) for part in arguments)}]"
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return _record_text(kind)
+    return {str: "text", float: "number", int: "integer", bool: "boolean", Any: "anything"}[kind]
+
+
+def _record_text(record: type[msgspec.Struct]) -> str:
+    tag = record.__struct_config__.tag
+    return f"`type: {tag}`" if tag else "table"
+
+
+def _limits(meta: msgspec.Meta) -> str:
+    texts = {
+        "gt": (meta.gt, "> {}"),
+        "ge": (meta.ge, "≥ {}"),
+        "le": (meta.le, "≤ {}"),
+        "min_length": (meta.min_length, "at least {}"),
+        "max_length": (meta.max_length, "at most {}"),
+    }
+    said = [form.format(value) for value, form in texts.values() if value is not None]
+    return f", {', '.join(said)}" if said else ""
+
+
+def _markdown_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

@@ -1,0 +1,108 @@
+"""A signed policy with every kind of metric, and devices on a clock that the test moves."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nacl.public import PrivateKey
+from nacl.signing import SigningKey
+
+from discreet_agent.device import OpenDevice, open_device
+from discreet_agent.event import EventLine
+from discreet_contract.clock import ManualClock
+from discreet_contract.policy.compile import build_policy
+from discreet_contract.policy.read import parse_policy_text
+from discreet_contract.policy.release import VerifiedPolicy, sign_policy, verify_policy
+
+HOUR = 3600
+START = 1_700_006_400  # 2023-11-15T00:00:00Z, second
+ROOT = SigningKey(bytes(31) + b"\1")
+AGGREGATOR = PrivateKey(bytes(31) + b"\2")
+
+POLICY = """
+discreet: 1
+fleet: testers
+version: {version}
+release: {{author: tests@example.org, reason: a policy for tests}}
+consent: {consent}
+aggregator:
+  keys: [{{id: test, public_key: "{public_key}", from: 2020-01-01, until: {until}}}]
+budget: {{per_28_days: {cap}, per_365_days: 1000, lifetime: 1000}}
+lateness: 1m
+late_horizon: 1d
+spread: {spread}
+receipt_buckets: 16
+signals:
+  door.opened:
+    version: 1-1-0
+    accepts: [1-0-0]
+    role: observation
+    kind: outcome
+    sensitivity: {sensitivity}
+    why: A door was opened, in tests
+    owner: tests@example.org
+    expires: 2030-01-01
+    retention: 3d
+    fields:
+      seconds: {{type: number, min: -10, max: 100, unit: s, grid: 0.5}}
+      side: {{type: category, values: [left, right]}}
+      forced: {{type: boolean, required: false}}
+metrics:
+  opened: {{from: door.opened, per_device: any, type: binary, window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}}
+  side: {{from: door.opened, per_device: {{most_frequent: side}}, type: category, window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}}
+  openings: {{from: door.opened, per_device: count, type: count, bounds: [0, 10], window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}}
+"""  # noqa: E501 - one metric a line reads better
+
+
+def make_policy(**changes) -> VerifiedPolicy:
+    """The test policy, signed and verified; changes: version, consent, cap, spread, sensitivity, until."""
+    return verify_policy(make_signed(**changes), [ROOT.verify_key.encode().hex()])
+
+
+def make_signed(root: SigningKey = ROOT, **changes) -> bytes:
+    """The same, as the bytes that are delivered."""
+    settings = {
+        "version": 1,
+        "consent": "managed",
+        "cap": 1000,
+        "spread": "0s",
+        "sensitivity": "interaction",
+        "until": "2030-01-01",
+        "public_key": AGGREGATOR.public_key.encode().hex(),
+    }
+    text = POLICY.format(**(settings | changes))
+    return sign_policy(build_policy(parse_policy_text(text.encode(), "test.yaml")), [root])
+
+
+def opening(at: float, **changes) -> EventLine:
+    """One door opened at a second."""
+    line = {
+        "signal": "door.opened",
+        "version": "1-1-0",
+        "time": round(at * 1000),
+        "fields": {"seconds": 1.5, "side": "left"},
+    }
+    return EventLine(**(line | changes))
+
+
+@dataclass
+class Bench:
+    """A device's folder that can be closed and opened again, under any policy, at any time."""
+
+    folder: Path
+    clock: ManualClock = field(default_factory=lambda: ManualClock(START * 1000))
+    policy: VerifiedPolicy = field(default_factory=make_policy)
+    _stack: ExitStack = field(default_factory=ExitStack)
+
+    def open(self) -> OpenDevice:
+        """Open it, after closing it."""
+        self.close()
+        return self._stack.enter_context(open_device(self.folder, self.policy, self.clock))
+
+    def at(self, second: float) -> None:
+        """Set the clock, forward or back."""
+        self.clock.ms = round(second * 1000)
+
+    def close(self) -> None:
+        """Close it if it is open."""
+        self._stack.close()

@@ -1,0 +1,259 @@
+"""Events in, windows closing, receipts: over a real database."""
+
+import pytest
+
+from device_bench import AGGREGATOR, HOUR, START, make_policy, opening
+from discreet_agent.event import EventRefusal
+from discreet_contract.envelope import encode_key_id, unseal
+from discreet_contract.wire import Receipt, Verdict, decode_report, receipt_tag
+
+END = START + HOUR
+CLOSING = END + 60  # lateness
+
+
+def reports(device):
+    keys = {encode_key_id("test"): AGGREGATOR}
+    return [decode_report(unseal(row.envelope, keys)) for row in device.store.outbox.due(2**60, 1000)]
+
+
+def receipts(device, verdict=Verdict.ACCEPTED):
+    rows = device.store.outbox.due(2**60, 1000)
+    return [Receipt(row.report_id, verdict, receipt_tag(row.receipt_key, row.report_id, verdict)) for row in rows]
+
+
+def test_events_are_acknowledged_one_by_one(bench, device):
+    """None for what is on disk, a refusal for the rest, in order."""
+    bench.at(START + 10)
+    outcomes = device.pipeline.record([opening(START + 1), opening(START + 2, signal="x.y"), opening(START + 3)])
+
+    assert [outcome and outcome.reason for outcome in outcomes] == [None, EventRefusal.UNKNOWN_SIGNAL, None]
+    assert [event.time_ms for event in device.store.raw.events()] == [(START + 1) * 1000, (START + 3) * 1000]
+    assert device.store.counters()["events_accepted"] == {"": 2}
+    assert device.store.counters()["events_refused"] == {"UNKNOWN_SIGNAL": 1}
+
+
+def test_an_event_id_is_taken_once(bench, device):
+    """Also within one batch, also after a restart."""
+    bench.at(START + 10)
+    first = device.pipeline.record([opening(START + 1, id="a"), opening(START + 1, id="a"), opening(START + 1, id="b")])
+    second = bench.open().pipeline.record([opening(START + 1, id="a")])
+
+    assert [outcome and outcome.reason for outcome in [*first, *second]] == [
+        None,
+        EventRefusal.DUPLICATE,
+        None,
+        EventRefusal.DUPLICATE,
+    ]
+
+
+def test_a_window_gives_one_report_a_metric(bench, device):
+    """Once, however often the timer asks and the process restarts."""
+    bench.at(CLOSING)
+    assert device.pipeline.close_windows() == 3
+    assert device.pipeline.close_windows() == 0
+    assert bench.open().pipeline.close_windows() == 0
+
+
+def test_a_window_stays_open_until_its_lateness_is_over(bench, device):
+    """The last second counts."""
+    bench.at(CLOSING - 1)
+    assert device.pipeline.close_windows() == 0
+
+
+def test_a_report_says_what_the_policy_allows_and_no_more(bench, device):
+    """No device identity, the policy's hash, the metric's mechanism, a legal payload."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+
+    for report in reports(device):
+        plan = bench.policy.plans[report.metric]
+        assert (report.fleet, report.window_start, report.dimensions) == ("testers", START, ())
+        assert report.policy_hash == bench.policy.digest[:16]
+        assert report.mechanism == plan.mechanism.id
+        plan.mechanism.decode(report.payload)
+
+
+def test_every_report_is_charged_in_the_ledger(bench, device):
+    """Once, at what OpenDP says, and the chain holds."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+
+    assert device.store.ledger.verify() == 3
+    charged = {entry.metric: entry.nano for entry in device.store.ledger.entries()}
+    assert charged == {name: plan.mechanism.charge() for name, plan in bench.policy.plans.items()}
+    assert all(0.999e9 < nano <= 1e9 for nano in charged.values())
+
+
+def test_a_silent_device_reports_too(bench, device):
+    """As many reports, of the same size, as a busy one."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    silent = sorted(len(row.envelope) for row in device.store.outbox.due(2**60, 100))
+    bench.at(END + 10)
+    device.pipeline.record([opening(END + 1)] * 50)
+    bench.at(CLOSING + HOUR)
+    device.pipeline.close_windows()
+
+    busy = sorted(len(row.envelope) for row in device.store.outbox.due(2**60, 100) if row.window_start == END)
+    assert busy == silent == [256, 256, 256]
+
+
+def test_after_an_absence_every_missed_window_is_reported(bench, device):
+    """Backfill within the horizon, and nothing beyond it."""
+    bench.at(START + 20 * HOUR + 60)
+    assert device.pipeline.close_windows() == 20 * 3
+
+    bench.at(START + 100 * HOUR + 60)
+    device.pipeline.close_windows()
+    starts = {entry.window_start for entry in device.store.ledger.entries()}
+    assert START + 30 * HOUR not in starts  # older than a day of late horizon when the device came back
+    assert START + 99 * HOUR in starts
+    expired = device.store.counters()["windows_expired"]
+    assert expired == dict.fromkeys(("opened", "side", "openings"), 100 - len(starts))
+
+
+def test_a_late_event_of_a_closed_window_is_counted_as_late(bench, device):
+    """It is kept for personalization, and changes no metric."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    assert device.pipeline.record([opening(START + 5)]) == [None]
+
+    assert device.store.counters()["events_late"] == {"opened": 1, "openings": 1, "side": 1}
+    assert device.store.tallies.load("openings", bench.policy.plans["openings"].version, START) is None
+
+
+def test_events_land_in_the_window_of_their_own_time(bench, device):
+    """Out of order, across the border, before the lateness is over."""
+    bench.at(END + 30)
+    device.pipeline.record([opening(END + 1), opening(END - 1), opening(START)])
+
+    version = bench.policy.plans["openings"].version
+    assert device.store.tallies.load("openings", version, START) == 2
+    assert device.store.tallies.load("openings", version, END) == 1
+
+
+def test_tallies_go_when_their_window_closes(bench, device):
+    """The exact value does not outlive the randomised one."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1)])
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+
+    assert device.store.connection.execute("SELECT count(*) FROM tallies").fetchone() == (0,)
+
+
+def test_a_cap_refuses_and_explains(bench):
+    """P9: which cap, what was asked, what is left, when it resets; and the window is not asked for again."""
+    bench.policy = make_policy(cap=4.0)
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(CLOSING + HOUR)
+
+    assert device.pipeline.close_windows() == 4
+    metric, window, refusal = device.store.ledger.last_refusal()
+    assert (metric, window) == ("openings", END)
+    assert refusal.left < refusal.asked
+    assert refusal.resets_at == START + 28 * 86_400
+    assert device.store.counters()["releases_refused"] == {"BUDGET_PER_28_DAYS": 2}
+    assert device.pipeline.close_windows() == 0
+
+
+def test_without_a_valid_key_releases_pause_and_nothing_is_charged(bench):
+    """When a key comes, the missed windows follow."""
+    bench.policy = make_policy(until="2021-01-01")
+    device = bench.open()
+    bench.at(CLOSING)
+    assert device.pipeline.close_windows() == 0
+    assert device.store.ledger.verify() == 0
+
+
+def test_only_an_authentic_receipt_clears_a_report(bench, device):
+    """A forged one is counted, another device's is ignored."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    honest = receipts(device)
+    forged = [Receipt(receipt.report_id, 0, bytes(16)) for receipt in honest]
+
+    assert device.pipeline.settle(forged) == 0
+    assert device.pipeline.settle([Receipt(bytes(16), 0, bytes(16))]) == 0
+    assert device.store.outbox.waiting() == 3
+    assert device.pipeline.settle(honest) == 3
+    assert device.pipeline.settle(honest) == 0
+    assert device.store.outbox.waiting() == 0
+    assert device.store.counters()["receipts_forged"] == {"": 3}
+    assert device.store.counters()["reports_settled"] == {"ACCEPTED": 3}
+    assert len(list(device.store.outbox.history())) == 3
+
+
+def test_a_refused_report_is_settled_with_its_reason(bench, device):
+    """The device stops resending and counts it."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    device.pipeline.settle(receipts(device, Verdict.WINDOW_TOO_LATE))
+
+    assert device.store.counters()["reports_settled"] == {"WINDOW_TOO_LATE": 3}
+
+
+def test_a_verdict_of_the_future_is_settled_too(bench, device):
+    """A newer aggregator may know more reasons."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    assert device.pipeline.settle(receipts(device, 77)) == 3
+    assert device.store.counters()["reports_settled"] == {"VERDICT_77": 3}
+
+
+def test_raw_events_are_forgotten_on_time(bench, device):
+    """Retention of three days, to the day."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1, id="a")])
+    bench.at(START + 2 * 86_400)
+    assert device.pipeline.forget() == 0
+    bench.at(START + 4 * 86_400 + 2)
+    assert device.pipeline.forget() == 1
+    assert device.store.raw.size() == (0, 0)
+    assert device.store.connection.execute("SELECT count(*) FROM event_ids").fetchone() == (0,)
+
+
+def test_reports_past_the_horizon_are_given_up_and_counted(bench, device):
+    """Nobody would take them any more; the charge stays in the ledger."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    bench.at(CLOSING + 30 * HOUR)
+    device.pipeline.forget()
+
+    assert device.store.outbox.waiting() == 0
+    assert device.store.counters()["reports_given_up"] == {"opened": 1, "openings": 1, "side": 1}
+    assert device.store.ledger.verify() == 3
+
+
+def test_the_spread_delays_within_its_bounds(bench):
+    """Each report waits a random while, none longer than the policy says."""
+    bench.policy = make_policy(spread="10m")
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(START + 20 * HOUR + 60)
+    device.pipeline.close_windows()
+
+    delays = {row.not_before_ms - bench.clock.now_ms() for row in device.store.outbox.due(2**60, 1000)}
+    assert all(0 <= delay <= 600_000 for delay in delays)
+    assert len(delays) > 10
+
+
+def test_a_failure_before_the_commit_leaves_no_charge_and_no_report(bench, device, monkeypatch):
+    """P2: debit, draw and outbox row stand or fall together."""
+    bench.at(CLOSING)
+    outbox = type(device.store.outbox)
+    honest_add = outbox.add
+
+    def failing_add(self, row):
+        honest_add(self, row)
+        if row.metric == "openings":
+            raise OSError("the power went")
+
+    monkeypatch.setattr(outbox, "add", failing_add)
+    with pytest.raises(OSError, match="power"):
+        device.pipeline.close_windows()
+    assert device.store.ledger.verify() == 0
+    assert device.store.outbox.waiting() == 0
+    monkeypatch.undo()
+    assert device.pipeline.close_windows() == 3

@@ -1,0 +1,61 @@
+"""What the agent says of itself."""
+
+import json
+
+from device_bench import HOUR, START, make_policy, opening
+from discreet_agent.obey import Obeyed
+from discreet_agent.status import describe, describe_ledger, describe_sent
+
+
+def test_status_is_json_and_tells_what_was_refused(bench):
+    """P9 in one sentence: metric, window, asked, spent, left, cap, reset, advice."""
+    bench.policy = make_policy(cap=3.5)
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(START + 2 * HOUR + 60)
+    device.pipeline.close_windows()
+    facts = json.loads(
+        json.dumps(describe(device.store, Obeyed(bench.policy), device.consent, connected=False, key_valid=True))
+    )
+
+    assert facts["state"] == "on"
+    assert facts["reports_waiting"] == 3
+    assert facts["epsilon_spent"] == 3.0
+    for part in (
+        "opened",
+        "2023-11-15T01:00:00Z",
+        "asked ε 1",
+        "spent 3",
+        "left 0.5",
+        "per_28_days",
+        "resets",
+        "wait",
+    ):
+        assert part in facts["last_refusal"]
+
+
+def test_sent_shows_exact_bytes_and_what_they_say(bench, device):
+    """The owner sees exactly what leaves."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1)])
+    bench.at(START + HOUR + 60)
+    device.pipeline.close_windows()
+    rows = {row["metric"]: row for row in describe_sent(device.store.outbox, bench.policy.plans)}
+
+    assert rows["opened"]["says"] in {"yes", "no"}
+    assert rows["side"]["says"] in {"left", "right", "none"}
+    assert int(rows["openings"]["says"]) is not None
+    assert {row["envelope"] for row in rows.values()} == {
+        row.envelope.hex() for row in device.store.outbox.due(2**60, 10)
+    }
+    assert all(row["state"] == "waiting" for row in rows.values())
+
+
+def test_the_ledger_is_listed_and_checked(bench, device):
+    """Row by row."""
+    bench.at(START + HOUR + 60)
+    device.pipeline.close_windows()
+    facts = describe_ledger(device.store.ledger)
+
+    assert (facts["rows"], facts["chain"]) == (3, "holds")
+    assert [entry["sequence"] for entry in facts["entries"]] == [1, 2, 3]

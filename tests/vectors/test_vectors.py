@@ -1,0 +1,144 @@
+"""Bytes and numbers that devices in the field already hold. A failing vector means a new version number is due."""
+
+import json
+from pathlib import Path
+
+import pytest
+from nacl.public import PrivateKey
+from nacl.signing import SigningKey
+
+from discreet_contract.accounting import LedgerEntry
+from discreet_contract.envelope import HEADER_BYTES, MAGIC, encode_key_id, seal, unseal
+from discreet_contract.mechanisms.catalogue import build
+from discreet_contract.policy.compile import build_policy, canonical_json, policy_hash
+from discreet_contract.policy.plan import plan_metrics
+from discreet_contract.policy.release import sign_policy, verify_policy
+from discreet_contract.wire import (
+    ENVELOPE_SIZES,
+    Receipt,
+    Report,
+    decode_receipts,
+    decode_report,
+    encode_receipts,
+    encode_report,
+    make_report_id,
+    receipt_bucket,
+    receipt_tag,
+    receipts_topic,
+    reports_topic,
+)
+from policies import parsed
+
+FOLDER = Path(__file__).parent
+HEX_FIELDS = {"policy_hash", "payload", "report_id", "receipt_key", "device_secret", "tag"}
+
+
+def vector(name):
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def from_hex(fields):
+    """JSON has no bytes: fields that are bytes stand in hex."""
+    return {name: bytes.fromhex(value) if name in HEX_FIELDS else value for name, value in fields.items()}
+
+
+def test_every_vector_says_what_a_change_of_it_needs():
+    """And every file is read by a test here."""
+    names = {path.stem for path in FOLDER.glob("*.json")}
+
+    assert names == {"report", "report_id", "receipt_tag", "receipts", "envelope", "ledger", "policy", "mechanisms"}
+    assert all("needs a new" in vector(name)["note"] or "need a new" in vector(name)["note"] for name in names)
+
+
+def test_report():
+    """One report, byte for byte, and back."""
+    given = vector("report")
+    fields = from_hex(given["report"])
+    report = Report(**fields | {"dimensions": tuple(map(tuple, fields["dimensions"]))})
+
+    assert encode_report(report, overhead=given["overhead_bytes"]).hex() == given["encoded"]
+    again = decode_report(bytes.fromhex(given["encoded"]))
+    assert [getattr(again, name) for name in fields] == [getattr(report, name) for name in fields]
+
+
+def test_report_id():
+    """The keyed hash of (device secret; fleet, metric, window)."""
+    for case in map(from_hex, vector("report_id")["cases"]):
+        expected = case.pop("report_id")
+        assert make_report_id(**case) == expected
+
+
+def test_receipt_tag():
+    """The keyed hash of (receipt key; report id, verdict)."""
+    for case in map(from_hex, vector("receipt_tag")["cases"]):
+        assert receipt_tag(case["receipt_key"], case["report_id"], case["verdict"]) == case["tag"]
+
+
+def test_receipts_message_and_topics():
+    """One message, byte for byte, and where it goes."""
+    given = vector("receipts")
+    receipts = tuple(Receipt(**from_hex(fields)) for fields in given["receipts"])
+
+    assert encode_receipts(receipts).hex() == given["encoded"]
+    assert decode_receipts(bytes.fromhex(given["encoded"])) == receipts
+    assert reports_topic("flights") == given["topics"]["reports"]
+    for case in given["topics"]["buckets"]:
+        bucket = receipt_bucket(bytes.fromhex(case["report_id"]), case["buckets"])
+        assert receipts_topic("flights", bucket) == case["topic"]
+
+
+def test_envelope():
+    """A sealed box of another day still opens; sealing is random, so only header and length are pinned."""
+    given = vector("envelope")
+    key = PrivateKey(bytes.fromhex(given["private_key"]))
+    opened = unseal(bytes.fromhex(given["envelope"]), {encode_key_id(given["key_id"]): key})
+
+    assert opened.hex() == given["opened"] == vector("report")["encoded"]
+    assert list(ENVELOPE_SIZES) == given["sizes"]
+    again = seal(opened, given["key_id"], key.public_key)
+    assert again[:HEADER_BYTES].hex() == given["header"]
+    assert again.startswith(MAGIC)
+    assert len(again) * 2 == len(given["envelope"])
+
+
+def test_ledger():
+    """A chain of two rows."""
+    rows = []
+    for case in vector("ledger")["rows"]:
+        fields = dict(zip(LedgerEntry.__struct_fields__, case["fields"], strict=True))
+        row = LedgerEntry(**{n: bytes.fromhex(v) if n in {"policy_hash", "previous"} else v for n, v in fields.items()})
+        assert row.digest().hex() == case["digest"]
+        assert row.follows(rows[-1] if rows else None)
+        rows.append(row)
+
+
+def test_policy():
+    """Canonical form, hash, metric versions and signature."""
+    given = vector("policy")
+    policy = build_policy(parsed("\n".join(given["yaml"])))
+    key = SigningKey(bytes.fromhex(given["root_private"]))
+
+    assert canonical_json(policy).decode() == given["canonical"]
+    assert policy_hash(canonical_json(policy)).hex() == given["hash"]
+    assert {name: plan.version for name, plan in plan_metrics(policy).items()} == given["metric_versions"]
+    assert sign_policy(policy, [key]).decode() == given["signed"]
+    verified = verify_policy(given["signed"].encode(), [key.verify_key.encode().hex()])
+    assert verified.digest.hex() == given["hash"]
+    assert {name: plan.version for name, plan in verified.plans.items()} == given["metric_versions"]
+
+
+@pytest.mark.parametrize("case", vector("mechanisms")["cases"], ids=lambda case: f"{case['id']} {case['epsilon']}")
+def test_mechanism(case):
+    """Odds exactly (they are dyadic); estimates to twelve digits, since libm may differ in the last bit."""
+    mechanism = build(case["id"], case["epsilon"], tuple(case["labels"]), tuple(case["bounds"]))
+    sums = case["sums"]
+
+    for name in ("truth", "lie", "scale", "reach", "payload_bytes"):
+        if name in case:
+            assert getattr(mechanism, name) == case[name]
+    assert mechanism.charge() == case["charge_nano"]
+    assert mechanism.estimate(sums) == pytest.approx(case["estimate"], rel=1e-12)
+    assert mechanism.variance(sums) == pytest.approx(case["variance"], rel=1e-12)
+    assert mechanism.expected_error(sums[0]) == pytest.approx(case["expected_error"], rel=1e-12)
+    for interval, (low, high) in zip(mechanism.interval(sums, 0.95), case["interval"], strict=True):
+        assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-12)
