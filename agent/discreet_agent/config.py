@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from discreet_contract.broker import Broker  # noqa: TC001 - msgspec resolves it at run time
+from discreet_contract.broker import Broker
 from discreet_contract.config import read_config
 from discreet_contract.errors import ConfigError
 

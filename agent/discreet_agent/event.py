@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 
-from discreet_contract.condition import FieldValue  # noqa: TC001 - msgspec resolves it at run time
+from discreet_contract.condition import FieldValue
 
 MAX_ID_BYTES = 64
 

@@ -23,7 +23,7 @@ from discreet_agent.event import EventLine
 from discreet_agent.link import MqttLink
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.receive.lines import Query, decode_line
-from discreet_contract.broker import Broker  # noqa: TC001 - msgspec resolves it at run time
+from discreet_contract.broker import Broker
 from discreet_contract.clock import ManualClock, ReplayClock
 from discreet_contract.durations import seconds
 from discreet_contract.errors import ConfigError, PermanentError

@@ -27,7 +27,7 @@ from discreet_agent.validate import validate
 from discreet_contract.accounting import BudgetRefusal, Caps, Debit, cap_to_nano, check_caps
 from discreet_contract.clock import window_start
 from discreet_contract.durations import seconds
-from discreet_contract.wire import Receipt, Verdict
+from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from discreet_contract.policy.model import AggregatorKey
     from discreet_contract.policy.plan import MetricPlan
     from discreet_contract.policy.release import VerifiedPolicy
+    from discreet_contract.wire import Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class Pipeline:
                     self._store.count("receipts_forged")
                     continue
                 self._store.outbox.settle(row, receipt.verdict, self._device.clock.now_ms())
-                self._store.count("reports_settled", _verdict_name(receipt.verdict))
+                self._store.count("reports_settled", verdict_name(receipt.verdict))
                 settled += 1
         return settled
 
@@ -258,10 +259,3 @@ class Pipeline:
 def _caps_of(policy: VerifiedPolicy) -> tuple[float, float, float]:
     budget = policy.policy.budget
     return budget.per_28_days, budget.per_365_days, budget.lifetime
-
-
-def _verdict_name(verdict: int) -> str:
-    try:
-        return Verdict(verdict).name
-    except ValueError:
-        return f"VERDICT_{verdict}"

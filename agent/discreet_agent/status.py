@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from discreet_contract.accounting import NANO
-from discreet_contract.wire import Verdict
+from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
     from discreet_agent.consent import Consent
@@ -54,7 +54,7 @@ def describe_sent(outbox: Outbox, plans: dict[str, MetricPlan]) -> list[dict[str
             "window_start": _iso(row["window_start"]),
             "mechanism": row["mechanism"],
             "says": _says(plans.get(row["metric"]), row["mechanism"], row["payload"]),
-            "state": "waiting" if row["verdict"] is None else Verdict(row["verdict"]).name.lower(),
+            "state": "waiting" if row["verdict"] is None else verdict_name(row["verdict"]).lower(),
             "envelope_bytes": len(row["envelope"]),
             "envelope": row["envelope"].hex(),
         }

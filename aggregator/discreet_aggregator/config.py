@@ -13,11 +13,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from discreet_contract.broker import Broker  # noqa: TC001 msgspec reads the annotations at run time
+from discreet_contract.broker import Broker
 from discreet_contract.clock import Clock, ReplayClock, SystemClock
 from discreet_contract.config import read_config
 from discreet_contract.errors import ConfigError
-from discreet_contract.policy.model import FleetName, HexKey  # noqa: TC001 likewise
+from discreet_contract.policy.model import FleetName, HexKey
 
 _HINT = "see deploy/server for a sample; name another file with --config"
 DATABASE_NAME = "aggregator.db"

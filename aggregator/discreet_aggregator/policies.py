@@ -31,7 +31,7 @@ class PolicyShelf(Mapping[bytes, "VerifiedPolicy"]):
         self._by_hash = {policy.wire_hash: policy for policy in policies}
         self._plans: dict[tuple[str, str], MetricPlan] = {}
         self._grace: dict[tuple[str, str], int] = {}
-        for verified in self._by_hash.values():
+        for verified in sorted(self._by_hash.values(), key=lambda one: one.policy.version):
             self._shelve(verified)
 
     def plan(self, metric: str, metric_version: str) -> MetricPlan | None:
@@ -54,13 +54,14 @@ class PolicyShelf(Mapping[bytes, "VerifiedPolicy"]):
     def _shelve(self, verified: VerifiedPolicy) -> None:
         for plan in verified.plans.values():
             key = (plan.name, plan.version)
-            first = self._plans.setdefault(key, plan)
+            first = self._plans.get(key, plan)
             # Sums of unlike mechanisms must never meet in one cell; a version that allows it is a policy fault.
             if (first.mechanism, first.grid) != (plan.mechanism, plan.grid):
                 raise ConfigError(
                     f"two policies define metric {plan.name} version {plan.version} with different categories or steps",
                     hint="release the later policy with a new metric name",
                 )
+            self._plans[key] = plan  # the youngest policy's words and display
             self._grace[key] = max(self._grace.get(key, 0), grace_seconds(verified.policy))
 
 

@@ -46,6 +46,12 @@ class Verdict(IntEnum):
         return self in {Verdict.ACCEPTED, Verdict.DUPLICATE}
 
 
+def verdict_name(verdict: int) -> str:
+    """A verdict's name; a newer aggregator may know reasons that this version does not."""
+    known = {member.value: member.name for member in Verdict}
+    return known.get(verdict, f"VERDICT_{verdict}")
+
+
 class Report(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One randomised summary of one device, metric and window. Carries no device identity."""
 

@@ -4,6 +4,7 @@ import pytest
 
 from device_bench import AGGREGATOR, HOUR, START, make_policy, opening
 from discreet_agent.event import EventRefusal
+from discreet_agent.status import describe_sent
 from discreet_contract.envelope import encode_key_id, unseal
 from discreet_contract.wire import Receipt, Verdict, decode_report, receipt_tag
 
@@ -200,6 +201,7 @@ def test_a_verdict_of_the_future_is_settled_too(bench, device):
     device.pipeline.close_windows()
     assert device.pipeline.settle(receipts(device, 77)) == 3
     assert device.store.counters()["reports_settled"] == {"VERDICT_77": 3}
+    assert {row["state"] for row in describe_sent(device.store.outbox, bench.policy.plans)} == {"verdict_77"}
 
 
 def test_raw_events_are_forgotten_on_time(bench, device):

@@ -12,7 +12,6 @@ from discreet_contract.errors import PermanentError, PolicyError
 from discreet_contract.policy.check import check_model
 from discreet_contract.policy.model import Policy
 from discreet_contract.policy.plan import mechanism_id
-from discreet_contract.policy.read import read_policy_text
 from discreet_contract.policy.shape import check_shape
 
 if TYPE_CHECKING:
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 def load_policy(path: Path) -> Policy:
     """Read, shape-check and model-check a policy file. Raises PolicyError with all problems."""
+    from discreet_contract.policy.read import read_policy_text  # a device reads no YAML
+
     return build_policy(read_policy_text(path))
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from discreet_contract.policy.model import Metric, Policy
 
 
+_WORDS = {"why", "owner", "display"}
+
+
 @dataclass(frozen=True, slots=True)
 class MetricPlan:
     """Everything that device and server need to know of one metric of one policy."""
@@ -59,7 +62,10 @@ def _plan(policy: Policy, name: str, metric: Metric) -> MetricPlan:
 def _version(metric: Metric, labels: tuple[str, ...], grid: float) -> str:
     """Eight bytes of a hash over the definition and what it takes from its signal, in hex.
 
-    Sums may only be added under one version, so a category list that changed is a new one.
+    Sums may only be added under one version, so a category list that changed is a new one. Words
+    about a metric, and how a reader scales it, change no figure and start no new series;
+    `min_devices` does, so that lowering it never uncovers what was collected under a higher one.
     """
-    definition = rfc8785.dumps([msgspec.to_builtins(metric), list(labels), grid])
+    meaning = {key: value for key, value in msgspec.to_builtins(metric).items() if key not in _WORDS}
+    definition = rfc8785.dumps([meaning, list(labels), grid])
     return hashlib.sha256(b"discreet metric 1\0" + definition).hexdigest()[:16]

@@ -118,12 +118,15 @@ def versions(*edits):
         (("    type: binary\n    window: 28d\n    epsilon: 1.0", "    type: binary\n    window: 28d\n    epsilon: 0.5"),
          {"late_departure"}),
         (("{var: delay}, 60", "{var: delay}, 60.0"), set()),
+        (("min_devices: 200", "min_devices: 199"), {"late_departure"}),
         (("lateness: 2h", "lateness: 3h"), set()),
+        (("why: Mean departures", "why: The mean number of departures"), set()),
+        (("display: {unit: departures per aircraft}", "display: {unit: flights, divide: 2}"), set()),
         (("version: 1\n", "version: 2\n"), set()),
     ],
 )  # fmt: skip
 def test_a_metric_has_a_new_version_where_its_figures_mean_something_else(edit, changed):
-    """Sums may only be added under one version: category lists, bounds and conditions are part of it."""
+    """Sums may only be added under one version: category lists, bounds and conditions are part of it, words are not."""
     before, after = versions(), versions(edit)
 
     assert {name for name in before if before[name] != after[name]} == changed
