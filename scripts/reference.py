@@ -133,7 +133,7 @@ MEANINGS: dict[str, str] = {
         "Only events for which this holds count. JSONLogic comparisons of one field with a constant: "
         "`<`, `<=`, `>`, `>=`, `==`, `!=`, `in`, joined by `and`, `or`, `!`."
     ),
-    "Metric.bounds": "The device's value is clamped to it; needed for `count` and `mean`. In the raw unit, on the grid.",
+    "Metric.bounds": "The value is clamped to it; `count` and `mean` need it. In the raw unit, on the grid.",
     "Metric.display": "How a reader scales it.",
     "Metric.mechanism": "`auto` takes the one that fits the type. Compiling writes down which.",
     "Metric.longitudinal": "New noise in every window.",
@@ -155,7 +155,7 @@ MEANINGS: dict[str, str] = {
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",
     "AggregatorConfig.state_dir": "Database and lock file.",
     "AggregatorConfig.keys_dir": "Private keys `<id>.key`, mode 0600. Read at start only.",
-    "AggregatorConfig.policies": "Signed policies, files, or folders of `*.json`. Read at start only. Keep old versions.",
+    "AggregatorConfig.policies": "Signed policies: files, or folders of `*.json`. Read at start only; keep old ones.",
     "AggregatorConfig.roots": "Pinned root public keys, as on the devices.",
     "AggregatorConfig.broker": "Where the broker is; the table `[broker]` below.",
     "AggregatorConfig.client_id": "MQTT client id; must stay the same. Empty: `discreet-aggregator-<fleet>`.",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from discreet_agent import status
-from discreet_agent.device import OpenDevice, open_device, prepare
+from discreet_agent.device import OpenDevice, open_device
 from discreet_agent.event import EventRefusal, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
 from discreet_agent.obey import Obeyed, obey
@@ -25,6 +25,7 @@ from discreet_agent.seal import valid_key
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
 from discreet_contract.errors import DiscreetError, RetryableError
+from discreet_contract.state_folder import make_state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,7 +178,7 @@ class Daemon:
 def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
     """Open the device and serve until SIGTERM or SIGINT."""
     clock = clock or SystemClock()
-    prepare(settings.state_dir)
+    make_state_folder(settings.state_dir)
     obeyed = obey(settings.policy, settings.roots, settings.state_dir)
     if obeyed.refused:
         log.warning("policy refused, the last good one stays in force", problem=obeyed.refused)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import signal
 import threading
 from contextlib import ExitStack, contextmanager
@@ -20,8 +18,9 @@ from discreet_aggregator.policies import load_policies
 from discreet_aggregator.store.store import Store
 from discreet_contract.broker import backoff_seconds
 from discreet_contract.envelope import encode_key_id
-from discreet_contract.errors import ConfigError, DiscreetError
+from discreet_contract.errors import DiscreetError
 from discreet_contract.log import configure_logging
+from discreet_contract.state_folder import hold_state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,7 +43,7 @@ def run(config: AggregatorConfig) -> None:
     _warn_of_closed_envelopes(shelf, keys)
     stop = threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(_only_instance(config.database.parent))
+        stack.enter_context(hold_state_folder(config.database.parent, who="aggregator"))
         store = stack.enter_context(Store(config.database))
         stack.enter_context(_stopped_by_signals(stop))
         pipeline = Pipeline(store, shelf, keys, config.clock(), config.fleet)
@@ -72,24 +71,6 @@ def supervise(config: AggregatorConfig, pipeline: Pipeline, stop: threading.Even
             _log.error("fault", kind=type(exc).__name__, place=place)
             stop.wait(backoff_seconds(faults))
             faults += 1
-
-
-@contextmanager
-def _only_instance(state_dir: Path) -> Iterator[None]:
-    """Hold the state folder; the kernel lets go of it however this process ends."""
-    state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        os.close(descriptor)
-        raise ConfigError(
-            f"{state_dir}: another aggregator is running here", hint="stop it, or set another `state_dir`"
-        ) from exc
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

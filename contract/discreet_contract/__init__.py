@@ -5,7 +5,7 @@ mechanisms/   bounded value → randomised payload, and payloads → unbiased es
 accounting    what a release costs, which cap refuses it, the ledger's hash chain
 wire          the report, the receipt, their bytes and topics
 envelope      sealed box around a report
-clock · errors · log · broker · cli
+clock · errors · files · state_folder · config · log · broker · cli
 """
 
 __version__ = "0.1.0"

@@ -18,6 +18,9 @@ def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123  # a buffered file repeats short writes or raises
             os.fchmod(descriptor, mode)
+            if os.geteuid() == 0:  # what root writes for a service, the service must be able to read
+                owner = path.parent.stat()
+                os.fchown(descriptor, owner.st_uid, owner.st_gid)
             file.write(content)
             file.flush()
             os.fsync(descriptor)

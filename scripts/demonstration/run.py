@@ -77,7 +77,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__)
     parser.add_argument("--serve", action="store_true", help="leave broker, agent and aggregators running afterwards")
-    parser.add_argument("--windows", type=int, default=2, help="28-day windows to replay (default 2, at most 12)")
+    parser.add_argument("--windows", type=int, default=1, help="28-day windows to replay (default 1, at most 12)")
     parser.add_argument("--port", type=int, default=0, help="the broker's port (default: a free one)")
     arguments = parser.parse_args()
     if not 1 <= arguments.windows <= 12:

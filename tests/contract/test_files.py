@@ -80,3 +80,14 @@ def test_reading_a_folder_says_so(tmp_path):
     """A folder is not a file."""
     with pytest.raises(ConfigError, match="Is a directory"):
         read_or_explain(tmp_path, what="a thing", hint="")
+
+
+def test_what_root_writes_belongs_to_the_folders_owner(tmp_path):
+    """`discreet agent off` by root must be readable by the service, or off would break it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can write for others")
+    os.chown(tmp_path, 65534, 65534)
+    write_durably(tmp_path / "consent.json", b"{}")
+
+    status = (tmp_path / "consent.json").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (65534, 65534, 0o600)

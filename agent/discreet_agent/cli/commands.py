@@ -12,6 +12,7 @@ import click
 
 from discreet_agent.config import load_settings
 from discreet_contract.errors import ConfigError, ExitCode
+from discreet_contract.state_folder import make_state_folder
 
 if TYPE_CHECKING:
     from discreet_agent.config import Settings
@@ -55,10 +56,9 @@ def on(config: Path | None) -> None:
       discreet agent on
     """
     from discreet_agent.consent import Consent, Word, privacy_class, write_word
-    from discreet_agent.device import prepare
 
     settings = load_settings(config)
-    prepare(settings.state_dir)
+    make_state_folder(settings.state_dir)
     policy = _policy_in_force(settings).policy
     word = Consent(settings.state_dir).word()
     given_to = privacy_class(policy)
@@ -79,10 +79,9 @@ def off(config: Path | None) -> None:
       discreet agent off
     """
     from discreet_agent.consent import Word, write_word
-    from discreet_agent.device import prepare
 
     settings = load_settings(config)
-    prepare(settings.state_dir)
+    make_state_folder(settings.state_dir)
     write_word(settings.state_dir, Word("off", time.time_ns() // 1_000_000))
     click.echo("off: nothing is recorded or sent. What was sent cannot be recalled (see `discreet agent sent`).")
 
