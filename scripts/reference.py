@@ -16,11 +16,16 @@ from discreet_aggregator.config import AggregatorConfig
 from discreet_contract import durations
 from discreet_contract.broker import Broker
 from discreet_contract.cli.main import discreet
+from discreet_contract.mechanisms.discrete_laplace import DiscreteLaplace
+from discreet_contract.mechanisms.k_ary import KAryResponse
+from discreet_contract.mechanisms.randomized_response import RandomizedResponse
 from discreet_contract.policy import model
 from discreet_contract.policy.lint import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from discreet_contract.mechanisms.mechanism import Mechanism
 
 WIDTH = 100  # of help texts, whatever terminal cog runs in
 
@@ -221,6 +226,38 @@ def lint_reference() -> str:
     rows.append(("`UNUSED_SUPPRESSION`", "A suppression that silences nothing. Cannot be suppressed."))
     rows.append(("`UNEXPLAINED_SUPPRESSION`", "A suppression whose reason has fewer than three words."))
     return _markdown_table(("rule", "finds"), rows)
+
+
+def poisoning_reference(honest: int = 10_000) -> str:
+    """What m devices that always send the most extreme legal payload do to an estimate at ε = 1."""
+    rows = []
+    for name, mechanism, largest, span in extreme_reports():
+        half_width = 1.96 * mechanism.expected_error(honest)
+        cells = [f"{_points(shift_of(m, honest, largest, span))}" for m in (1, 10, 100, 1000)]
+        enough = next(m for m in range(1, honest) if shift_of(m, honest, largest, span) > half_width / span)
+        rows.append((name, f"{largest / span:.2f}", *cells, f"± {_points(half_width / span)}", str(enough)))
+    head = ("mechanism", "one report counts as", "m = 1", "10", "100", "1,000", "95% interval", "m that leaves it")
+    return _markdown_table(head, rows)
+
+
+def extreme_reports() -> Iterator[tuple[str, Mechanism, float, float]]:
+    """(name, mechanism, what the largest legal payload adds to the sum of estimates, range of honest values)."""
+    rr = RandomizedResponse(1.0)
+    yield "`rr-1`, share", rr, rr.estimate([1, 1])[0], 1.0
+    for k in (4, 17):
+        krr = KAryResponse(1.0, tuple(map(str, range(k))))
+        yield f"`krr-1`, share of one of {k}", krr, krr.estimate([1, 1, *([0] * (k - 1))])[0], 1.0
+    dlap = DiscreteLaplace(1.0, 0, 40)
+    yield "`dlap-1`, mean of 0 … 40", dlap, float(dlap.high + dlap.reach), float(dlap.high - dlap.low)
+
+
+def shift_of(malicious: int, honest: int, largest: float, span: float) -> float:
+    """Shift of the estimate, in ranges, where the honest devices' true mean is 0."""
+    return malicious * largest / (honest + malicious) / span
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.2f} %"
 
 
 def _table(record: type[msgspec.Struct]) -> str:

@@ -1,29 +1,45 @@
-"""A small blocking client for the agent's socket: send one line, read one answer."""
+"""A small blocking client for the agent's socket: one answer for each line sent."""
 
 from __future__ import annotations
 
 import json
 import socket
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from discreet_contract.errors import AgentUnreachableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+
+LINES_AT_ONCE = 50  # fewer than the agent leaves unanswered before it stops reading
 
 
 def ask(path: Path, line: bytes, *, timeout_seconds: float = 10.0) -> dict[str, Any]:
     """Send one JSON line, return the agent's answer. Raises AgentUnreachableError."""
+    return next(ask_each(path, [line], timeout_seconds=timeout_seconds))
+
+
+def ask_each(path: Path, lines: Iterable[bytes], *, timeout_seconds: float = 10.0) -> Iterator[dict[str, Any]]:
+    """Send lines over one connection, some at a time; one answer a line, in order. Raises AgentUnreachableError."""
+    remaining = iter(lines)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_seconds)
             connection.connect(str(path))
-            connection.sendall(line.rstrip(b"\n") + b"\n")
             with connection.makefile("rb") as answers:
-                answer = answers.readline()
+                while group := list(islice(remaining, LINES_AT_ONCE)):
+                    connection.sendall(b"".join(line.strip(b"\n") + b"\n" for line in group))
+                    for _ in group:
+                        yield _decoded(answers.readline(), path)
     except OSError as exc:
         hint = "start it with `discreet agent run`, or name its configuration with --config"
         raise AgentUnreachableError(f"no agent answers on {path}: {exc.strerror or exc}", hint=hint) from exc
+
+
+def _decoded(answer: bytes, path: Path) -> dict[str, Any]:
     if not answer:
         raise AgentUnreachableError(f"the agent on {path} closed the connection", hint="look at its log")
     decoded: dict[str, Any] = json.loads(answer)

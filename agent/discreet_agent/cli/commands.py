@@ -116,18 +116,24 @@ def emit(event: str | None, config: Path | None, *, as_json: bool) -> None:
       discreet agent emit '{"signal": "door.opened", "version": "1-0-0",
                             "time": "2026-11-23T08:00:00Z", "fields": {}}'
     """
-    from discreet_agent.client import ask
+    from discreet_agent.client import ask_each
 
-    settings = load_settings(config)
-    lines = [event.encode()] if event is not None else [line for line in sys.stdin.buffer if line.strip()]
-    answers = [ask(settings.socket, line.replace(b"\n", b" ")) for line in lines]
-    refused = [item for answer in answers for item in answer.get("refused", [])]
+    lines = (
+        [event.replace("\n", " ").encode()]
+        if event is not None
+        else (line for line in sys.stdin.buffer if line.strip())
+    )
+    answers = list(ask_each(load_settings(config).socket, lines))
+    accepted = sum(answer.get("ok", 0) for answer in answers)
+    refused = [
+        {"line": number} | item for number, answer in enumerate(answers, 1) for item in answer.get("refused", [])
+    ]
     if as_json:
-        click.echo(json.dumps({"ok": sum(a.get("ok", 0) for a in answers), "refused": refused}))
+        click.echo(json.dumps({"ok": accepted, "refused": refused}))
     else:
-        click.echo(f"ok {sum(a.get('ok', 0) for a in answers)}, refused {len(refused)}")
+        click.echo(f"ok {accepted}, refused {len(refused)}")
         for item in refused:
-            click.echo(f"  {item['reason']}: {item['detail']}", err=True)
+            click.echo(f"  line {item['line']}, event {item['index']}: {item['reason']}: {item['detail']}", err=True)
     if refused:
         click.get_current_context().exit(ExitCode.FAILED)
 
