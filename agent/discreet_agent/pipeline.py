@@ -105,7 +105,8 @@ class Pipeline:
                     continue
                 start = window_start(event.time_ms // 1000, plan.metric.window_seconds)
                 if start < closed_before:
-                    self._store.count("events_late", plan.name)
+                    is_late = start >= self._store.tallies.first_window(plan.name)
+                    self._store.count("events_late" if is_late else "events_before_enrolment", plan.name)
                     continue
                 if start not in states:
                     states[start] = self._store.tallies.load(plan.name, plan.version, start)
@@ -193,7 +194,7 @@ class Pipeline:
                 first = self._first_window(plan, since_ms or now_ms)
                 assert first is not None  # noqa: S101 - nothing changed in between
                 self._store.tallies.drop(plan.name, first - plan.metric.window_seconds)
-                self._store.tallies.close_until(plan.name, first)
+                self._store.tallies.enrol(plan.name, first)
 
     def _first_window(self, plan: MetricPlan, since_ms: int) -> int | None:
         """Start of the first whole window after `since_ms`, or None if the schedule is already there."""

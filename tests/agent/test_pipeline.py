@@ -123,6 +123,16 @@ def test_a_late_event_of_a_closed_window_is_counted_as_late(bench, device):
     assert device.store.tallies.load("openings", bench.policy.plans["openings"].version, START) is None
 
 
+def test_an_event_before_the_first_whole_window_is_not_late(bench, device):
+    """It is kept, measures nothing, and is counted as what it is."""
+    bench.at(START + 10)
+    assert device.pipeline.record([opening(START - 5)]) == [None]
+
+    counters = device.store.counters()
+    assert counters["events_before_enrolment"] == {"opened": 1, "openings": 1, "side": 1}
+    assert "events_late" not in counters
+
+
 def test_events_land_in_the_window_of_their_own_time(bench, device):
     """Out of order, across the border, before the lateness is over."""
     bench.at(END + 30)

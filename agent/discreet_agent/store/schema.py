@@ -34,6 +34,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
 
         CREATE TABLE schedule (
             metric TEXT PRIMARY KEY,         -- metric name
+            first_window INTEGER NOT NULL,   -- start of the first whole window after enrolment; second
             next_window INTEGER NOT NULL     -- start of the first window not yet closed; second
         ) STRICT, WITHOUT ROWID;
 

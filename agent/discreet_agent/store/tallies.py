@@ -40,6 +40,17 @@ class Tallies:
         row = self._connection.execute("SELECT next_window FROM schedule WHERE metric = ?", (metric,)).fetchone()
         return None if row is None else int(row[0])
 
+    def first_window(self, metric: str) -> int:
+        """Start of the first window this device reports; 0 if the metric is new here."""
+        row = self._connection.execute("SELECT first_window FROM schedule WHERE metric = ?", (metric,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    def enrol(self, metric: str, first_window: int) -> None:
+        """Begin (or begin anew, after a pause) with this window."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO schedule VALUES (?, ?, ?)", (metric, first_window, first_window)
+        )
+
     def close_until(self, metric: str, next_window: int) -> None:
         """Every window before `next_window` has been dealt with."""
-        self._connection.execute("INSERT OR REPLACE INTO schedule VALUES (?, ?)", (metric, next_window))
+        self._connection.execute("UPDATE schedule SET next_window = ? WHERE metric = ?", (next_window, metric))
