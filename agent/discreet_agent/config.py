@@ -11,6 +11,7 @@ import msgspec
 from discreet_contract.broker import Broker
 from discreet_contract.config import read_config
 from discreet_contract.errors import ConfigError
+from discreet_contract.policy.model import HexKey
 
 HINT = "docs/operations.md lists every key; deploy/device/agent.toml is a sample"
 
@@ -19,7 +20,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """agent.toml. Relative paths count from the file's own folder."""
 
     policy: str  # signed policy file
-    roots: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]  # pinned root public keys, hex
+    roots: Annotated[tuple[HexKey, ...], msgspec.Meta(min_length=1)]  # pinned root public keys, hex
     broker: Broker
     state_dir: str = ""
     socket: str = ""
@@ -62,7 +63,7 @@ def load_settings(named: Path | None) -> Settings:
     return Settings(
         policy=base / config.policy,
         roots=config.roots,
-        broker=config.broker,
+        broker=config.broker.anchored(base),
         state_dir=base / config.state_dir if config.state_dir else _state_dir(),
         socket=base / config.socket if config.socket else _socket(),
         resend_seconds=config.resend_seconds,

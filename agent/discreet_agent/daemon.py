@@ -146,10 +146,9 @@ class Daemon:
         store = self._device.store
         match query:
             case "status":
+                broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
                 key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
-                return status.describe(
-                    store, self._obeyed, self._device.consent, connected=self._link.connected, key_valid=key_valid
-                )
+                return status.describe(store, self._obeyed, self._device.consent, broker=broker, key_valid=key_valid)
             case "sent":
                 return {"sent": status.describe_sent(store.outbox, self._obeyed.policy.plans)}
             case "ledger":

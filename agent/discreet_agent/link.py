@@ -11,6 +11,8 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
+import structlog
+
 from discreet_contract.broker import KEEPALIVE_SECONDS, backoff_seconds, new_client
 from discreet_contract.wire import receipts_topic, reports_topic
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from discreet_contract.broker import Broker
 
 IN_FLIGHT = 100
+
+log = structlog.get_logger()
 
 
 class MqttLink:
@@ -38,6 +42,7 @@ class MqttLink:
         self._buckets: frozenset[str] = frozenset()  # replaced, never changed: two threads read it
         self._ever_connected = False
         self.connected = False
+        self.trouble = ""  # why the latest attempt to connect failed; "" while connected
 
     def __enter__(self) -> Self:
         self.start()
@@ -103,16 +108,25 @@ class MqttLink:
                 client.loop_forever(retry_first_connection=False)
                 attempt = 0 if self._ever_connected else attempt + 1
                 self._ever_connected = False
-            except OSError:  # refused, unreachable, TLS failure: the broker is away
+            except OSError as exc:  # refused, unreachable, TLS failure
+                self._note_trouble(f"the broker cannot be reached: {exc.strerror or exc}")
                 attempt += 1
             self._stopping.wait(backoff_seconds(attempt))
 
     def _connected(self, client: Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if reason.is_failure:
+            self._note_trouble(f"the broker refuses the connection: {reason}")
             return
+        self.trouble = ""
         self.connected = self._ever_connected = True
         for bucket in sorted(self._buckets):
             client.subscribe(receipts_topic(self._fleet, bucket), qos=0)
+
+    def _note_trouble(self, trouble: str) -> None:
+        """Say it once, not at every attempt."""
+        if trouble != self.trouble:
+            log.warning("not connected", problem=trouble, next_step="check [broker] in agent.toml; it is tried again")
+        self.trouble = trouble
 
     def _disconnected(self, *_: Any) -> None:
         self.connected = False

@@ -234,12 +234,14 @@ class Pipeline:
         with self._store.transaction():
             gone = self._store.raw.forget(now_ms // 1000)
             self._store.count("events_forgotten", by=gone)
+            self._store.tallies.keep_only(self._plans)
             for plan in self._plans.values():
                 dropped = self._store.outbox.drop_older(plan.name, give_up_before(policy, plan, now_ms))
                 self._store.count("reports_given_up", plan.name, by=dropped)
             self._store.outbox.forget_sent(now_ms - seconds(policy.late_horizon) * 1000)
             self._write_refusals()
         self._unwritten.clear()
+        self._store.truncate_log()
         return gone
 
     def _all_refused(self, checked: Sequence[Event | Refused]) -> list[Refused | None]:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from discreet_contract.policy.plan import MetricPlan
 
 
-def describe(store: Store, obeyed: Obeyed, consent: Consent, *, connected: bool, key_valid: bool) -> dict[str, Any]:
-    """The whole status as JSON builtins."""
+def describe(store: Store, obeyed: Obeyed, consent: Consent, *, broker: str, key_valid: bool) -> dict[str, Any]:
+    """The whole status as JSON builtins; `broker` is "connected" or why not."""
     policy = obeyed.policy
     refusal = consent.refusal(policy.policy)
     blocks, events = store.raw.size()
@@ -34,7 +34,7 @@ def describe(store: Store, obeyed: Obeyed, consent: Consent, *, connected: bool,
             "signed_by": policy.signed_by,
             "refused": obeyed.refused or None,
         },
-        "broker_connected": connected,
+        "broker": broker,
         "releases": "running" if key_valid else "paused: the policy names no aggregator key that is valid today",
         "raw": {"blocks": blocks, "events": events},
         "reports_waiting": store.outbox.waiting(),
@@ -54,7 +54,7 @@ def describe_sent(outbox: Outbox, plans: dict[str, MetricPlan]) -> list[dict[str
             "window_start": _iso(row["window_start"]),
             "mechanism": row["mechanism"],
             "says": _says(plans.get(row["metric"]), row["mechanism"], row["payload"]),
-            "state": "waiting" if row["verdict"] is None else verdict_name(row["verdict"]).lower(),
+            "state": "waiting" if row["verdict"] is None else verdict_name(row["verdict"]),
             "envelope_bytes": len(row["envelope"]),
             "envelope": row["envelope"].hex(),
         }

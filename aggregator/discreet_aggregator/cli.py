@@ -13,6 +13,7 @@ from discreet_aggregator.config import load_config
 
 _config = click.option(
     "--config",
+    "-c",
     "config_file",
     type=click.Path(path_type=Path),
     help="Configuration file (default: $XDG_CONFIG_HOME/discreet/aggregator.toml, else /etc/discreet/aggregator.toml).",

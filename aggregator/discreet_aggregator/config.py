@@ -75,20 +75,13 @@ def load_config(explicit: Path | None = None) -> AggregatorConfig:
 
 
 def _anchored(config: AggregatorConfig, folder: Path) -> AggregatorConfig:
-    broker = msgspec.structs.replace(
-        config.broker,
-        password_file=_absolute(folder, config.broker.password_file),
-        ca_file=_absolute(folder, config.broker.ca_file),
-        cert_file=_absolute(folder, config.broker.cert_file),
-        key_file=_absolute(folder, config.broker.key_file),
-    )
     return msgspec.structs.replace(
         config,
         state_dir=_absolute(folder, config.state_dir),
         keys_dir=_absolute(folder, config.keys_dir),
         policies=tuple(_absolute(folder, entry) for entry in config.policies),
         replay_clock=_absolute(folder, config.replay_clock),
-        broker=broker,
+        broker=config.broker.anchored(folder),
     )
 
 

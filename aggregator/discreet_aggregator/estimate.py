@@ -24,7 +24,6 @@ ESTIMAND = "mean over the n devices that reported, this window; mechanism noise 
 class Status(StrEnum):
     """How much a figure may still change."""
 
-    LIVE = "live"  # the window is still open
     PROVISIONAL = "provisional"  # reports may still arrive
     FINAL = "final"
 
@@ -103,8 +102,6 @@ def _figures(sums: Sequence[int], plan: MetricPlan) -> tuple[Figure, ...]:
 
 
 def _status(window_end: int, context: Context) -> Status:
-    if context.now_ms < window_end * 1000:
-        return Status.LIVE
     if context.now_ms <= (window_end + context.grace_seconds) * 1000:
         return Status.PROVISIONAL
     return Status.FINAL

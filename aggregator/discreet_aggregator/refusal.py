@@ -14,24 +14,24 @@ from discreet_contract.wire import Verdict
 class RefusalReason(StrEnum):
     """Every reason the aggregator counts; in the order in which the checks are made."""
 
-    RETAINED = "retained"  # a retained message: whoever published it, it is not one device's one report
-    TOO_LARGE = "too_large"  # a message over ingest's limit, dropped unread
-    SIZE = "size"  # not one of the four envelope lengths
-    MAGIC = "magic"
-    KEY_UNKNOWN = "key_unknown"
-    UNOPENABLE = "unopenable"
-    MALFORMED = "malformed"  # opened, but not a report
-    WIRE_VERSION_UNKNOWN = "wire_version_unknown"
-    DUPLICATE = "duplicate"
-    WRONG_FLEET = "wrong_fleet"
-    POLICY_UNKNOWN = "policy_unknown"
-    METRIC_UNKNOWN = "metric_unknown"
-    MECHANISM_MISMATCH = "mechanism_mismatch"
-    DIMENSIONS_ILLEGAL = "dimensions_illegal"
-    WINDOW_ILLEGAL = "window_illegal"
-    WINDOW_NOT_BEGUN = "window_not_begun"  # by this clock the window has not ended; the device's may be ahead
-    WINDOW_TOO_LATE = "window_too_late"
-    PAYLOAD_ILLEGAL = "payload_illegal"
+    RETAINED = "RETAINED"  # a retained message: whoever published it, it is not one device's one report
+    TOO_LARGE = "TOO_LARGE"  # a message over ingest's limit, dropped unread
+    SIZE = "SIZE"  # not one of the four envelope lengths
+    MAGIC = "MAGIC"
+    KEY_UNKNOWN = "KEY_UNKNOWN"
+    UNOPENABLE = "UNOPENABLE"
+    MALFORMED = "MALFORMED"  # opened, but not a report
+    WIRE_VERSION_UNKNOWN = "WIRE_VERSION_UNKNOWN"
+    DUPLICATE = "DUPLICATE"
+    WRONG_FLEET = "WRONG_FLEET"
+    POLICY_UNKNOWN = "POLICY_UNKNOWN"
+    METRIC_UNKNOWN = "METRIC_UNKNOWN"
+    MECHANISM_MISMATCH = "MECHANISM_MISMATCH"
+    DIMENSIONS_ILLEGAL = "DIMENSIONS_ILLEGAL"
+    WINDOW_ILLEGAL = "WINDOW_ILLEGAL"
+    WINDOW_NOT_BEGUN = "WINDOW_NOT_BEGUN"  # by this clock the window has not ended; the device's may be ahead
+    WINDOW_TOO_LATE = "WINDOW_TOO_LATE"
+    PAYLOAD_ILLEGAL = "PAYLOAD_ILLEGAL"
 
 
 # A duplicate is answered with the verdict that is stored, so it has none of its own here.

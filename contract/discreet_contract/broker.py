@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -49,6 +49,11 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def is_loopback(self) -> bool:
         """Whether messages stay on this machine."""
         return self.host in LOOPBACK
+
+    def anchored(self, folder: Path) -> Self:
+        """The same with every file's relative path made absolute: it counts from the configuration's folder."""
+        named = {name: getattr(self, name) for name in ("password_file", "ca_file", "cert_file", "key_file")}
+        return msgspec.structs.replace(self, **{name: str(folder / file) for name, file in named.items() if file})
 
     def check(self) -> None:
         """Raise ConfigError with the next step if this cannot work or would send over a network in the clear."""

@@ -1,5 +1,7 @@
 """Events in, windows closing, receipts: over a real database."""
 
+from dataclasses import replace
+
 import pytest
 
 from device_bench import AGGREGATOR, HOUR, START, make_policy, opening
@@ -211,7 +213,7 @@ def test_a_verdict_of_the_future_is_settled_too(bench, device):
     device.pipeline.close_windows()
     assert device.pipeline.settle(receipts(device, 77)) == 3
     assert device.store.counters()["reports_settled"] == {"VERDICT_77": 3}
-    assert {row["state"] for row in describe_sent(device.store.outbox, bench.policy.plans)} == {"verdict_77"}
+    assert {row["state"] for row in describe_sent(device.store.outbox, bench.policy.plans)} == {"VERDICT_77"}
 
 
 def test_raw_events_are_forgotten_on_time(bench, device):
@@ -269,3 +271,26 @@ def test_a_failure_before_the_commit_leaves_no_charge_and_no_report(bench, devic
     assert device.store.outbox.waiting() == 0
     monkeypatch.undo()
     assert device.pipeline.close_windows() == 3
+
+
+def test_what_a_metric_knew_goes_with_the_metric(bench, device):
+    """A policy without it closes no window of it; its exact state must not stay for ever."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1)])
+    remaining = {name: plan for name, plan in bench.policy.plans.items() if name != "side"}
+    bench.policy = replace(bench.policy, plans=remaining)
+    device = bench.open()
+    device.pipeline.forget()
+
+    kept = device.store.connection.execute("SELECT DISTINCT metric FROM tallies ORDER BY 1").fetchall()
+    assert kept == [("opened",), ("openings",)]
+
+
+def test_forgetting_reaches_the_write_ahead_log(bench, device):
+    """A deleted row must not live on in a file beside the database."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1)])
+    log = bench.folder / "agent.db-wal"
+    assert log.stat().st_size > 0
+    device.pipeline.forget()
+    assert log.stat().st_size == 0

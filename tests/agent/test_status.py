@@ -15,7 +15,7 @@ def test_status_is_json_and_tells_what_was_refused(bench):
     bench.at(START + 2 * HOUR + 60)
     device.pipeline.close_windows()
     facts = json.loads(
-        json.dumps(describe(device.store, Obeyed(bench.policy), device.consent, connected=False, key_valid=True))
+        json.dumps(describe(device.store, Obeyed(bench.policy), device.consent, broker="connected", key_valid=True))
     )
 
     assert facts["state"] == "on"

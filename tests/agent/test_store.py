@@ -114,3 +114,10 @@ def test_a_broken_identity_is_not_replaced(bench):
     (bench.folder / "identity").write_text("zz")
     with pytest.raises(StoreError, match="identity"):
         bench.open()
+
+
+def test_the_database_is_for_its_owner_only(bench):
+    """And so are the files that SQLite makes beside it."""
+    bench.open()
+    modes = {path.name: path.stat().st_mode & 0o777 for path in bench.folder.iterdir()}
+    assert set(modes.values()) == {0o600}, modes

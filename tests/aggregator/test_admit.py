@@ -64,7 +64,7 @@ def test_an_unknown_metric_name_is_not_kept(fleet, rules):
 
 @pytest.mark.parametrize(
     ("seconds_after_end", "reason"),
-    [(-1, "window_not_begun"), (0, None), (38 * 86_400 - 1, "window_too_late"), (35 * 86_400 + 3 * 3600, None)],
+    [(-1, "WINDOW_NOT_BEGUN"), (0, None), (38 * 86_400 - 1, "WINDOW_TOO_LATE"), (35 * 86_400 + 3 * 3600, None)],
 )
 def test_window_edges(fleet, seconds_after_end, reason):
     """Admitted from the window's end to lateness + spread + late_horizon after it, both included."""

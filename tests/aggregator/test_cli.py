@@ -104,9 +104,9 @@ def test_refusals(filled, run):
     """Counts by day, metric and reason, as text and as JSON."""
     _, output, _ = run("refusals", "--json", "--config", filled)
     [row] = json.loads(output)["refusals"]
-    assert row == {"day": "2023-09-28", "metric": "any_trip", "reason": "payload_illegal", "count": 1}
+    assert row == {"day": "2023-09-28", "metric": "any_trip", "reason": "PAYLOAD_ILLEGAL", "count": 1}
     _, output, _ = run("refusals", "--config", filled)
-    assert "payload_illegal" in output
+    assert "PAYLOAD_ILLEGAL" in output
 
 
 @pytest.mark.parametrize("name", ["metrics", "refusals"])

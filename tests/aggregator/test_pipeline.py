@@ -76,7 +76,7 @@ def test_every_reason_has_a_case():
 def test_refusals_at_the_door_are_counted(pipeline, query):
     """What ingest dropped unread is counted by the same transaction."""
     assert pipeline.process([], {RefusalReason.TOO_LARGE: 2, RefusalReason.RETAINED: 1}) == []
-    assert query("select reason, count from refusals order by 1") == [("retained", 1), ("too_large", 2)]
+    assert query("select reason, count from refusals order by 1") == [("RETAINED", 1), ("TOO_LARGE", 2)]
 
 
 @pytest.mark.parametrize("window_start", [-WINDOW, -(2**63), 2**63 - 1, 2**64 - 1])
@@ -84,13 +84,13 @@ def test_windows_beyond_any_integer_are_refused(fleet, pipeline, query, window_s
     """No window start makes SQLite or the arithmetic overflow."""
     pipeline.process([fleet.seal(fleet.report(window_start=window_start))])
     [(reason,)] = query("select reason from refusals")
-    assert reason in {"window_illegal", "window_not_begun"}
+    assert reason in {"WINDOW_ILLEGAL", "WINDOW_NOT_BEGUN"}
 
 
 def test_a_text_that_is_no_utf8_is_malformed(fleet, pipeline, query):
     """A broken text inside a well-sealed report is refused like any other broken report."""
     assert pipeline.process([broken_text(fleet)]) == []
-    assert query("select reason from refusals") == [("malformed",)]
+    assert query("select reason from refusals") == [("MALFORMED",)]
 
 
 def test_a_copy_in_the_same_batch_is_answered_alike_and_counted_once(fleet, pipeline, query):
@@ -102,7 +102,7 @@ def test_a_copy_in_the_same_batch_is_answered_alike_and_counted_once(fleet, pipe
 
     assert receipt.verdict == Verdict.ACCEPTED
     assert receipt.authentic(report.receipt_key)
-    assert query("select reason, count from refusals") == [("duplicate", 1)]
+    assert query("select reason, count from refusals") == [("DUPLICATE", 1)]
     assert query("select count(*) from archive") == [(1,)]
     assert query("select count(*) from quarantine") == [(0,)]
 
@@ -112,7 +112,7 @@ def test_a_copy_in_a_later_batch_gets_the_first_verdict(fleet, pipeline, query):
     accepted, refused = fleet.seal(fleet.report()), fleet.seal(fleet.report(payload=b"\x07"))
     first = pipeline.process([accepted, refused])
     assert pipeline.process([accepted, refused]) == first
-    assert query("select reason, count from refusals order by 1") == [("duplicate", 2), ("payload_illegal", 1)]
+    assert query("select reason, count from refusals order by 1") == [("DUPLICATE", 2), ("PAYLOAD_ILLEGAL", 1)]
     assert query("select count(*) from archive") == [(1,)]
 
 

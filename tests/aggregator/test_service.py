@@ -138,10 +138,10 @@ def test_real_run(fleet, query, tmp_path, kind):
     assert {receipt.verdict for receipt in received} == {Verdict.ACCEPTED}
     assert count(query, "select count(*) from archive") == REPORTS
     assert query("select reason, sum(count) from refusals group by 1 order by 1") == [
-        ("duplicate", REPORTS),
-        ("magic", 1),
-        ("size", 2),
-        ("too_large", 1),
+        ("DUPLICATE", REPORTS),
+        ("MAGIC", 1),
+        ("SIZE", 2),
+        ("TOO_LARGE", 1),
     ]
     [row] = json.loads(output)["metrics"]
     assert (row["metric"], row["devices"], row["policy_versions"]) == ("any_trip", REPORTS, [1])

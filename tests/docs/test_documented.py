@@ -132,7 +132,7 @@ def test_every_cap_that_may_refuse_is_documented(cap):
 def test_every_verdict_is_documented(verdict):
     counted = "yes" if verdict.counted else "no"
     assert f"| {verdict.value} | `{verdict.name}` | {counted}" in WIRE_FORMAT
-    assert f"`{verdict.name.lower()}`" in OPERATIONS
+    assert f"`{verdict.name}`" in OPERATIONS
 
 
 def test_every_counter_of_the_agent_is_documented():

@@ -142,7 +142,9 @@ def emit(event: str | None, config: Path | None, *, as_json: bool) -> None:
 @_config
 @_json
 def sent(config: Path | None, *, as_json: bool) -> None:
-    """Show every report that left this device or waits to: its exact bytes (--json) and what they say.
+    """Show every report that left or waits to leave.
+
+    What each one says; with --json also its exact bytes.
 
     \b
     Example:
@@ -226,7 +228,7 @@ def _status_lines(answer: dict[str, Any]) -> list[str]:
     lines = [
         f"{answer['state']}" + (f": {answer['why_off']}" if answer["why_off"] else ""),
         f"policy    fleet {policy['fleet']}, version {policy['version']}, hash {policy['hash'][:16]}…",
-        f"broker    {'connected' if answer['broker_connected'] else 'not connected'}",
+        f"broker    {answer['broker']}",
         f"releases  {answer['releases']}",
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
         f"waiting   {answer['reports_waiting']} reports without receipt",

@@ -101,6 +101,13 @@ class Store:
             self._reopen()
             raise self._translated(exc) from exc
 
+    def truncate_log(self) -> None:
+        """Fold the write-ahead log back and cut it, so that deleted rows do not live on in it."""
+        try:
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as exc:
+            raise self._translated(exc) from exc
+
     def count(self, name: str, reason: str = "", by: int = 1) -> None:
         """Add to a counter; within a transaction."""
         if by:
@@ -127,11 +134,14 @@ class Store:
 
     def _open(self) -> None:
         try:
+            self._path.touch(mode=0o600)  # SQLite gives its companion files the same mode
             connection = sqlite3.connect(self._path, isolation_level=None)
             for pragma in _PRAGMAS:
                 connection.execute(pragma)
         except sqlite3.Error as exc:
             raise self._translated(exc) from exc
+        except OSError as exc:
+            raise StoreError(f"cannot write {self._path}: {exc.strerror}", hint="check the folder's owner") from exc
         self._connection = connection
         self._migrate()
 

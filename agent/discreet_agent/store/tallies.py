@@ -8,6 +8,7 @@ import msgspec
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterable
 
 
 class Tallies:
@@ -34,6 +35,13 @@ class Tallies:
     def drop(self, metric: str, up_to: int) -> None:
         """Forget the states of a metric's windows that start at `up_to` or before, under every version."""
         self._connection.execute("DELETE FROM tallies WHERE metric = ? AND window_start <= ?", (metric, up_to))
+
+    def keep_only(self, metrics: Iterable[str]) -> None:
+        """Forget the states of metrics that have left the policy: they are raw, and nobody will close them."""
+        kept = set(metrics)
+        for [metric] in self._connection.execute("SELECT DISTINCT metric FROM tallies").fetchall():
+            if metric not in kept:
+                self._connection.execute("DELETE FROM tallies WHERE metric = ?", (metric,))
 
     def next_window(self, metric: str) -> int | None:
         """Start of the first window that was not closed yet, or None if the metric is new here."""

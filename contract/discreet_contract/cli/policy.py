@@ -29,7 +29,12 @@ def policy() -> None:
 
 @policy.command()
 @click.argument("file", type=FILE)
-@click.option("--today", type=click.DateTime(["%Y-%m-%d"]), help="Judge dates as of this day (default: today, UTC).")
+@click.option(
+    "--today",
+    metavar="YYYY-MM-DD",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="Judge dates as of this day (default: today, UTC).",
+)
 @_json
 def lint(file: Path, today: datetime | None, *, as_json: bool) -> None:
     """Check FILE: shape, references, and every lint rule.

@@ -104,7 +104,9 @@ def _pinned_signature(signatures: tuple[_Signature, ...], canonical: bytes, root
 
 
 def _refused(rule: str, message: str) -> SignatureRefusedError:
-    return SignatureRefusedError(f"policy refused: {rule}: {message}", hint="the last good policy stays in force")
+    return SignatureRefusedError(
+        f"policy refused: {rule}: {message}", hint="compare the root key, then fetch or sign the policy again"
+    )
 
 
 def new_root_key(path: Path) -> str:
