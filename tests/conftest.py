@@ -21,3 +21,17 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(params=["embedded", pytest.param("mosquitto", marks=pytest.mark.slow)])
+def deployment(request, tmp_path):
+    """A whole deployment with its broker running, under each of the two brokers."""
+    from deployment import Deployment
+
+    settings = getattr(request.node.get_closest_marker("deployment"), "kwargs", {})
+    deployment = Deployment(tmp_path, request.param, **settings)
+    try:
+        deployment.start_broker()
+        yield deployment
+    finally:
+        deployment.close()
