@@ -43,10 +43,10 @@ def kill_once(deployment, tmp_path, trigger, step):
     mark = tmp_path / "mark"
     mark.unlink(missing_ok=True)
     process = deployment.start_agent(trigger, str(step), str(mark))
-    deadline = time.monotonic() + 6
+    deadline = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
-    if process.poll() is None:  # everything is settled already: no such step comes
+    if process.poll() is None:  # no such step came
         deployment.kill("agent")
         return ""
     assert process.returncode == -9

@@ -36,7 +36,7 @@ def kill_once(deployment, tmp_path, trigger, step):
     mark = tmp_path / "mark"
     mark.unlink(missing_ok=True)
     process = deployment.start_aggregator(trigger, str(step), str(mark))
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 30
     while process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     if process.poll() is None:
