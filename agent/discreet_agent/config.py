@@ -9,8 +9,7 @@ from typing import Annotated
 import msgspec
 
 from discreet_contract.broker import Broker
-from discreet_contract.config import read_config
-from discreet_contract.errors import ConfigError
+from discreet_contract.config import find_config, read_config
 from discreet_contract.policy.model import HexKey
 
 HINT = "docs/operations.md lists every key; deploy/device/agent.toml is a sample"
@@ -40,23 +39,9 @@ class Settings(msgspec.Struct, frozen=True):
     log_json: bool
 
 
-def find_config(named: Path | None) -> Path:
-    """--config, else the user's, else the machine's."""
-    if named is not None:
-        return named
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "discreet" / "agent.toml"
-    machine = Path("/etc/discreet/agent.toml")
-    found = next((path for path in (home, machine) if path.exists()), None)
-    if found is None:
-        raise ConfigError(
-            f"no configuration at {home} or {machine}", hint="write one or name it with --config; " + HINT
-        )
-    return found
-
-
 def load_settings(named: Path | None) -> Settings:
     """Read and resolve the configuration. Raises ConfigError naming file, line and key."""
-    path = find_config(named)
+    path = find_config(named, "agent.toml", hint=HINT)
     config = read_config(path, AgentConfig, hint=HINT)
     config.broker.check()
     base = path.resolve().parent

@@ -8,6 +8,7 @@ pass is logged and tried again at the next tick, any other ends the process loud
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 1.0
 FORGET_SECONDS = 600
+
+_ACCEPT_LATER = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 log = structlog.get_logger()
 
@@ -81,6 +84,10 @@ class Daemon:
 
     def _give_up(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """A callback failed in a way that nobody expected: end loudly rather than go on half alive."""
+        exception = context.get("exception")
+        if "socket" in context and isinstance(exception, OSError) and exception.errno in _ACCEPT_LATER:
+            log.warning("cannot accept a sender now", problem=exception.strerror)  # asyncio tries again by itself
+            return
         self._fatal = context.get("exception") or RuntimeError(context["message"])
         self._stopping.set()
 
@@ -150,7 +157,7 @@ class Daemon:
                 key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
                 return status.describe(store, self._obeyed, self._device.consent, broker=broker, key_valid=key_valid)
             case "sent":
-                return {"sent": status.describe_sent(store.outbox, self._obeyed.policy.plans)}
+                return {"sent": status.describe_sent(store.outbox)}
             case "ledger":
                 return status.describe_ledger(store.ledger)
         return {"error": "UNKNOWN_QUERY", "detail": "known: status, sent, ledger"}

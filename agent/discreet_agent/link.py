@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from discreet_contract.broker import Broker
 
 IN_FLIGHT = 100
+MAX_MESSAGE_BYTES = 65_536  # the largest receipts message is 38 kB; a broker drops what is larger before sending it
 
 log = structlog.get_logger()
 
@@ -104,12 +105,12 @@ class MqttLink:
         attempt = 0
         while not self._stopping.is_set():
             try:
-                client.connect(self._broker.host, self._broker.port, KEEPALIVE_SECONDS, clean_start=True)
+                self._connect(client)
                 client.loop_forever(retry_first_connection=False)
                 attempt = 0 if self._ever_connected else attempt + 1
                 self._ever_connected = False
-            except OSError as exc:  # refused, unreachable, TLS failure
-                self._note_trouble(f"the broker cannot be reached: {exc.strerror or exc}")
+            except (OSError, ValueError) as exc:  # refused, unreachable, TLS failure, a name that is none
+                self._note_trouble(f"the broker cannot be reached: {getattr(exc, 'strerror', None) or exc}")
                 attempt += 1
             self._stopping.wait(backoff_seconds(attempt))
 
@@ -122,6 +123,15 @@ class MqttLink:
         for bucket in sorted(self._buckets):
             client.subscribe(receipts_topic(self._fleet, bucket), qos=0)
 
+    def _connect(self, client: Client) -> None:
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.MaximumPacketSize = MAX_MESSAGE_BYTES
+        broker = self._broker
+        client.connect(broker.host, broker.port, KEEPALIVE_SECONDS, clean_start=True, properties=properties)
+
     def _note_trouble(self, trouble: str) -> None:
         """Say it once, not at every attempt."""
         if trouble != self.trouble:
@@ -132,4 +142,5 @@ class MqttLink:
         self.connected = False
 
     def _received(self, _client: Client, _userdata: Any, message: Any) -> None:
-        self._on_receipts(bytes(message.payload))
+        if len(message.payload) <= MAX_MESSAGE_BYTES:  # some brokers do not look at the limit
+            self._on_receipts(bytes(message.payload))

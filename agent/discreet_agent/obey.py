@@ -29,7 +29,7 @@ class Obeyed:
 def obey(configured: Path, roots: Collection[str], state_dir: Path) -> Obeyed:
     """Decide at start. Raises where neither the configured policy nor a last good one can be obeyed."""
     kept = state_dir / "policy.signed.json"
-    last = verify_policy(kept.read_bytes(), roots) if kept.exists() else None
+    last = _last_good(kept, roots) if kept.exists() else None
     try:
         hint = "name a signed policy; sign one with `discreet policy sign`"
         signed = read_or_explain(configured, what="the signed policy", hint=hint)
@@ -41,6 +41,14 @@ def obey(configured: Path, roots: Collection[str], state_dir: Path) -> Obeyed:
     if last is None or new.digest != last.digest:
         write_durably(kept, signed)
     return Obeyed(new)
+
+
+def _last_good(kept: Path, roots: Collection[str]) -> VerifiedPolicy:
+    try:
+        return verify_policy(read_or_explain(kept, what="the last good policy", hint="check its owner"), roots)
+    except SignatureRefusedError as exc:
+        hint = "restore the file, pin the root that signed it, or remove it and so give up its protection from rollback"
+        raise SignatureRefusedError(f"{kept}:1: the last good policy: {exc}", hint=hint) from exc
 
 
 def _not_older(new: VerifiedPolicy, last: VerifiedPolicy | None) -> VerifiedPolicy:

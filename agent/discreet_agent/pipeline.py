@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from discreet_agent.event import Event, EventRefusal, Refused
-from discreet_agent.schedule import Due, due_windows, give_up_before
+from discreet_agent.schedule import Due, due_windows, first_window, give_up_before
 from discreet_agent.seal import seal, valid_key
 from discreet_agent.store.outbox import OutboxRow
-from discreet_agent.summarise import bound, randomise
+from discreet_agent.store.tallies import Scheduled
+from discreet_agent.summarise import bound, describe, randomise
 from discreet_agent.tally import concerns, conclude, fold
 from discreet_agent.validate import validate
 from discreet_contract.accounting import BudgetRefusal, Caps, Debit, cap_to_nano, check_caps
@@ -98,14 +99,14 @@ class Pipeline:
     def _tally(self, events: Sequence[Event]) -> None:
         for plan in self._plans.values():
             signal = self._signals[plan.metric.from_]
-            closed_before = self._store.tallies.next_window(plan.name) or 0
+            scheduled = self._store.tallies.scheduled(plan.name)
             states: dict[int, object] = {}
             for event in events:
                 if not concerns(plan.metric, event):
                     continue
                 start = window_start(event.time_ms // 1000, plan.metric.window_seconds)
-                if start < closed_before:
-                    is_late = start >= self._store.tallies.first_window(plan.name)
+                if scheduled is not None and start < scheduled.next_window:
+                    is_late = start >= scheduled.first_window
                     self._store.count("events_late" if is_late else "events_before_enrolment", plan.name)
                     continue
                 if start not in states:
@@ -136,6 +137,9 @@ class Pipeline:
         """Close one window of one metric, inside the transaction. A window is charged and drawn once, or never."""
         tallies = self._store.tallies
         self._store.count("windows_expired", plan.name, by=due.expired[plan.name])
+        tallies.close_until(plan.name, due.end)
+        if self._store.ledger.holds(plan.name, due.start):  # enrolled anew after a clock was set back
+            return 0
         debit = Debit(due.start, plan.mechanism.charge())
         refusal = check_caps(self._store.ledger.debits(), self._caps, debit)
         if refusal is None:
@@ -146,7 +150,6 @@ class Pipeline:
         else:
             self._refuse_release(plan, due.start, refusal)
         tallies.drop(plan.name, due.start)
-        tallies.close_until(plan.name, due.end)
         return 1 if refusal is None else 0
 
     def _charge(self, plan: MetricPlan, debit: Debit, now_ms: int) -> None:
@@ -169,6 +172,7 @@ class Pipeline:
                 window_start=start,
                 mechanism=plan.mechanism.id,
                 payload=noised.payload,
+                says=describe(plan, noised),
                 receipt_key=sealed.receipt_key,
                 envelope=sealed.envelope,
                 created_at_ms=now_ms,
@@ -182,28 +186,27 @@ class Pipeline:
         self._store.count("releases_refused", f"BUDGET_{refusal.cap.name}")
 
     def _enrol(self, now_ms: int) -> None:
-        """A metric that is new here, or consent that was given anew, starts with the next whole window."""
-        since_ms = max(self._device.consent.since_ms(), self._store.recall("enrolled_at_ms") or 0)
-        fresh = [plan for plan in self._plans.values() if self._first_window(plan, since_ms or now_ms) is not None]
-        if not fresh and since_ms:
+        """Give every metric its first window, again where its definition or the consent is another one."""
+        since_ms = self._device.consent.since_ms()
+        tallies = self._store.tallies
+        fresh: dict[str, tuple[MetricPlan, int]] = {}
+        for plan in self._plans.values():
+            first = first_window(plan, tallies.scheduled(plan.name), since_ms, now_ms)
+            if first is not None:
+                fresh[plan.name] = (plan, first)
+        if not fresh:
             return
         with self._store.transaction():
-            if not since_ms:
-                self._store.remember("enrolled_at_ms", now_ms)
-            for plan in fresh:
-                first = self._first_window(plan, since_ms or now_ms)
-                assert first is not None  # noqa: S101 - nothing changed in between
-                self._store.tallies.drop(plan.name, first - plan.metric.window_seconds)
-                self._store.tallies.enrol(plan.name, first)
-
-    def _first_window(self, plan: MetricPlan, since_ms: int) -> int | None:
-        """Start of the first whole window after `since_ms`, or None if the schedule is already there."""
-        first = -(-since_ms // (plan.metric.window_seconds * 1000)) * plan.metric.window_seconds
-        scheduled = self._store.tallies.next_window(plan.name)
-        return first if scheduled is None or scheduled < first else None
+            for name, (plan, first) in fresh.items():
+                length = plan.metric.window_seconds
+                tallies.keep_only(self._plans)
+                tallies.drop(name, first - 1)
+                tallies.enrol(name, Scheduled(plan.version, length, since_ms, first, first))
+                self._store.count("metrics_enrolled", name)
 
     def _next_windows(self) -> dict[str, int]:
-        return {name: self._store.tallies.next_window(name) or 0 for name in self._plans}
+        scheduled = {name: self._store.tallies.scheduled(name) for name in self._plans}
+        return {name: row.next_window for name, row in scheduled.items() if row is not None}
 
     # --- the aggregator answers ------------------------------------------------------------
 
@@ -236,8 +239,11 @@ class Pipeline:
             self._store.count("events_forgotten", by=gone)
             self._store.tallies.keep_only(self._plans)
             for plan in self._plans.values():
-                dropped = self._store.outbox.drop_older(plan.name, give_up_before(policy, plan, now_ms))
-                self._store.count("reports_given_up", plan.name, by=dropped)
+                too_late = give_up_before(policy, plan, now_ms)
+                given_up = self._store.outbox.give_up(plan.name, too_late, now_ms)
+                self._store.count("reports_given_up", plan.name, by=given_up)
+                self._store.tallies.drop(plan.name, too_late - 1)  # kept this long only where no key was valid
+                self._store.ledger.forget_refusals(plan.name, too_late)
             self._store.outbox.forget_sent(now_ms - seconds(policy.late_horizon) * 1000)
             self._write_refusals()
         self._unwritten.clear()

@@ -10,6 +10,7 @@ from discreet_contract.durations import seconds
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from discreet_agent.store.tallies import Scheduled
     from discreet_contract.policy.model import Policy
     from discreet_contract.policy.plan import MetricPlan
     from discreet_contract.policy.release import VerifiedPolicy
@@ -33,7 +34,7 @@ def due_windows(policy: VerifiedPolicy, next_windows: Mapping[str, int], now_ms:
     for plan in policy.plans.values():
         length = plan.metric.window_seconds
         following = next_windows[plan.name]
-        first = max(following, give_up_before(policy.policy, plan, now_ms))
+        first = max(following, _earliest(policy.policy, plan, now_ms, spread_seconds=0))
         expired[plan.name] = (first - following) // length
         for start in range(first, now_ms // 1000 - lateness - length + 1, length):
             starts.setdefault((start, start + length), []).append(plan)
@@ -41,9 +42,29 @@ def due_windows(policy: VerifiedPolicy, next_windows: Mapping[str, int], now_ms:
         yield Due(start, end, tuple(plans), {plan.name: expired.pop(plan.name, 0) for plan in plans})
 
 
+def first_window(plan: MetricPlan, scheduled: Scheduled | None, since_ms: int, now_ms: int) -> int | None:
+    """Start of the window to begin with, for a metric that is new here, redefined, or under a new consent; else None.
+
+    It is always a whole window that has not begun yet: what was counted of an earlier one, under
+    another definition or before the consent, says nothing about it.
+    """
+    length = plan.metric.window_seconds
+    earliest = -(-now_ms // 1000)
+    if scheduled is not None and scheduled.since_ms == since_ms:
+        if (scheduled.version, scheduled.window_seconds) == (plan.version, length):
+            return None
+        earliest = max(earliest, scheduled.next_window)
+    return -(-earliest // length) * length
+
+
 def give_up_before(policy: Policy, plan: MetricPlan, now_ms: int) -> int:
     """First window start for which the aggregator still takes a report; everything before is too late."""
+    return _earliest(policy, plan, now_ms, spread_seconds=seconds(policy.spread))
+
+
+def _earliest(policy: Policy, plan: MetricPlan, now_ms: int, *, spread_seconds: int) -> int:
+    """The same for a report that may yet wait: a draw leaves the whole spread for its way."""
     length = plan.metric.window_seconds
-    tolerated = seconds(policy.lateness) + seconds(policy.spread) + seconds(policy.late_horizon)
+    tolerated = seconds(policy.lateness) + seconds(policy.late_horizon) + spread_seconds
     earliest = now_ms // 1000 - tolerated - length
     return max(-(-earliest // length) * length, 0)

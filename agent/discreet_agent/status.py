@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from discreet_agent.store.outbox import Outbox
     from discreet_agent.store.store import Store
     from discreet_contract.accounting import BudgetRefusal, LedgerEntry
-    from discreet_contract.policy.plan import MetricPlan
 
 
 def describe(store: Store, obeyed: Obeyed, consent: Consent, *, broker: str, key_valid: bool) -> dict[str, Any]:
@@ -40,12 +39,12 @@ def describe(store: Store, obeyed: Obeyed, consent: Consent, *, broker: str, key
         "reports_waiting": store.outbox.waiting(),
         "epsilon_spent": spent / NANO,
         "last_refusal": _refusal(store.ledger.last_refusal()),
-        "next_windows": {name: _iso(store.tallies.next_window(name)) for name in policy.plans},
+        "next_windows": {name: _iso(_next_window(store, name)) for name in policy.plans},
         "counters": store.counters(),
     }
 
 
-def describe_sent(outbox: Outbox, plans: dict[str, MetricPlan]) -> list[dict[str, Any]]:
+def describe_sent(outbox: Outbox) -> list[dict[str, Any]]:
     """Every report that may have left this device: its exact bytes, and what they say."""
     return [
         {
@@ -53,8 +52,8 @@ def describe_sent(outbox: Outbox, plans: dict[str, MetricPlan]) -> list[dict[str
             "metric": row["metric"],
             "window_start": _iso(row["window_start"]),
             "mechanism": row["mechanism"],
-            "says": _says(plans.get(row["metric"]), row["mechanism"], row["payload"]),
-            "state": "waiting" if row["verdict"] is None else verdict_name(row["verdict"]),
+            "says": row["says"],
+            "state": row["state"] if row["verdict"] is None else verdict_name(row["verdict"]),
             "envelope_bytes": len(row["envelope"]),
             "envelope": row["envelope"].hex(),
         }
@@ -88,23 +87,18 @@ def _charge(entry: LedgerEntry) -> dict[str, Any]:
         "window_start": _iso(entry.window_start),
         "window_seconds": entry.window_seconds,
         "epsilon": entry.nano / NANO,
+        "nano_epsilon": entry.nano,
         "mechanism": entry.mechanism,
         "policy_hash": entry.policy_hash.hex(),
+        "charged_at_ms": entry.charged_at_ms,
+        "previous": entry.previous.hex(),
         "digest": entry.digest().hex(),
     }
 
 
-def _says(plan: MetricPlan | None, mechanism: str, payload: bytes) -> str:
-    """The noised value in words; the metric may have left the policy since."""
-    if plan is None or plan.mechanism.id != mechanism:
-        return payload.hex()
-    noised = plan.mechanism.decode(payload)
-    match plan.metric.type:
-        case "binary":
-            return "yes" if noised else "no"
-        case "category":
-            return plan.mechanism.labels[noised]
-    return f"{noised * plan.grid:g}"
+def _next_window(store: Store, metric: str) -> int | None:
+    scheduled = store.tallies.scheduled(metric)
+    return None if scheduled is None else scheduled.next_window
 
 
 def _iso(at_seconds: int | None) -> str | None:

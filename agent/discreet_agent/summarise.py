@@ -19,6 +19,17 @@ def bound(plan: MetricPlan, value: int) -> BoundedValue:
     return BoundedValue(min(max(value, plan.low), plan.high))
 
 
+def describe(plan: MetricPlan, noised: NoisedValue) -> str:
+    """A payload in words, for the device's owner: what it says under the policy of its day."""
+    value = plan.mechanism.decode(noised.payload)
+    match plan.metric.type:
+        case "binary":
+            return "yes" if value else "no"
+        case "category":
+            return plan.mechanism.labels[value]
+    return f"{value * plan.grid:g}"
+
+
 def randomise(plan: MetricPlan, bounded: BoundedValue) -> NoisedValue:
     """One draw by OpenDP. Its charge stands in the ledger already, in the same transaction."""
     return NoisedValue(plan.mechanism.randomize(bounded.value))

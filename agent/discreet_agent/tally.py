@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from discreet_contract.policy.plan import MetricPlan
 
 DAY_MS = 86_400_000
+_LARGEST = 2**62
 
 
 def concerns(metric: Metric, event: Event) -> bool:
@@ -43,10 +44,10 @@ def fold(plan: MetricPlan, signal: Signal, state: Any, event: Event) -> Any:
     value = _as_integer(plan, signal, event)
     match metric.reduction:
         case "sum":
-            return (state or 0) + value
+            return _saturated((state or 0) + value)
         case "mean":
             total, events = state or (0, 0)
-            return [total + value, events + 1]
+            return [_saturated(total + value), events + 1]
         case "min":
             return value if state is None else min(state, value)
         case "max":
@@ -75,6 +76,11 @@ def conclude(plan: MetricPlan, state: Any) -> int:
         case "most_frequent":
             return _most_frequent(state)
     return int(state)
+
+
+def _saturated(total: int) -> int:
+    """Within what a row can keep: no run of legal events may make a state that cannot be stored."""
+    return min(max(total, -_LARGEST), _LARGEST)
 
 
 def _as_integer(plan: MetricPlan, signal: Signal, event: Event) -> int:

@@ -40,8 +40,14 @@ def validate(line: EventLine, signals: Mapping[str, Signal], now_ms: int) -> Eve
         refusal = _check_field(name, field, line.fields.get(name))
         if refusal is not None:
             return refusal
-    kept = {name: line.fields[name] for name in signal.fields if name in line.fields}
+    kept = {name: _storable(line.fields[name]) for name in signal.fields if name in line.fields}
     return Event(line.signal, line.version, time_ms, kept, line.id)
+
+
+def _storable(value: FieldValue) -> FieldValue:
+    """Integers beyond what a float tells apart are kept as floats: they must fit into a row."""
+    is_large = isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53
+    return float(value) if is_large else value
 
 
 def _check_field(name: str, field: Field, value: FieldValue | None) -> Refused | None:

@@ -6,7 +6,6 @@ test can be moved as a whole. Every fault is a ConfigError with file, line and n
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from msgspec import Meta
 
 from discreet_contract.broker import Broker
 from discreet_contract.clock import Clock, ReplayClock, SystemClock
-from discreet_contract.config import read_config
+from discreet_contract.config import find_config, read_config
 from discreet_contract.errors import ConfigError
 from discreet_contract.policy.model import FleetName, HexKey
 
@@ -53,17 +52,9 @@ class AggregatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         return ReplayClock(Path(self.replay_clock)) if self.replay_clock else SystemClock()
 
 
-def find_config(explicit: Path | None) -> Path:
-    """The file named with --config, else the user's, else the machine's."""
-    if explicit is not None:
-        return explicit
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "discreet" / "aggregator.toml"
-    return home if home.exists() else Path("/etc/discreet/aggregator.toml")
-
-
 def load_config(explicit: Path | None = None) -> AggregatorConfig:
     """Read and check the configuration; all paths in it made absolute. Raises ConfigError."""
-    path = find_config(explicit).absolute()
+    path = find_config(explicit, "aggregator.toml", hint=_HINT).absolute()
     config = _anchored(read_config(path, AggregatorConfig, hint=_HINT), path.parent)
     config.broker.check()
     if config.replay_clock and not config.broker.is_loopback:

@@ -89,17 +89,23 @@ class BudgetRefusal:
 
 
 def check_caps(debits: Sequence[Debit], caps: Caps, asked: Debit) -> BudgetRefusal | None:
-    """Whether `asked` fits under every cap beside all earlier `debits`; the first cap passed, or None.
+    """None where `asked` fits under every cap beside all earlier `debits`, else the passed cap that resets last.
 
     A rolling cap holds over *every* span [t, t + length), so a window backfilled between two
     charged ones is judged by the fullest span that contains it.
     """
+    passed = []
     for name, cap, length in caps.spans():
         spent = _fullest_span(debits, asked.window_start, length)
         if spent + asked.nano > cap:
             resets_at = None if length is None else _first_fit(debits, cap, asked, length)
-            return BudgetRefusal(name, asked.nano, spent, max(cap - spent, 0), resets_at)
-    return None
+            passed.append(BudgetRefusal(name, asked.nano, spent, max(cap - spent, 0), resets_at))
+    return max(passed, key=_reset_order, default=None)
+
+
+def _reset_order(refusal: BudgetRefusal) -> tuple[bool, int]:
+    """Waiting helps only when the last of the passed caps resets; never is later than any time."""
+    return refusal.resets_at is None, refusal.resets_at or 0
 
 
 def _fullest_span(debits: Sequence[Debit], at: int, length: int | None) -> int:

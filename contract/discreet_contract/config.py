@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
-from typing import TYPE_CHECKING, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from discreet_contract.errors import ConfigError
 from discreet_contract.files import read_or_explain
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 T = TypeVar("T")
+
+
+def find_config(named: Path | None, file: str, *, hint: str) -> Path:
+    """--config, else the user's, else the machine's; `file` is agent.toml or aggregator.toml. Raises ConfigError."""
+    if named is not None:
+        return named
+    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "discreet" / file
+    machine = Path("/etc/discreet") / file
+    for path in (user, machine):
+        if path.is_file():
+            return path
+    raise ConfigError(f"no configuration at {user} or {machine}", hint=f"write one or name it with --config; {hint}")
 
 
 def read_config(path: Path, kind: type[T], *, hint: str) -> T:

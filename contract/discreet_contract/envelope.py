@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nacl.exceptions import CryptoError
-from nacl.public import SealedBox
+from nacl.public import PublicKey, SealedBox
 
 from discreet_contract.errors import PermanentError
 from discreet_contract.wire import ENVELOPE_SIZES
@@ -13,7 +13,7 @@ from discreet_contract.wire import ENVELOPE_SIZES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nacl.public import PrivateKey, PublicKey
+    from nacl.public import PrivateKey
 
 MAGIC = b"dsc1"
 KEY_ID_BYTES = 8
@@ -32,6 +32,15 @@ class EnvelopeRefusedError(PermanentError):
 def encode_key_id(key_id: str) -> bytes:
     """A key's name as it stands in the header: ASCII, padded with zero bytes."""
     return key_id.encode("ascii").ljust(KEY_ID_BYTES, b"\0")
+
+
+def is_usable_key(public_key: str) -> bool:
+    """Whether something can be sealed to this key (hex); libsodium refuses points of low order, zero among them."""
+    try:
+        SealedBox(PublicKey(bytes.fromhex(public_key))).encrypt(b"")
+    except (ValueError, CryptoError, RuntimeError):
+        return False
+    return True
 
 
 def seal(body: bytes, key_id: str, public_key: PublicKey) -> bytes:

@@ -59,7 +59,7 @@ def make_policy(**changes) -> VerifiedPolicy:
     return verify_policy(make_signed(**changes), [ROOT.verify_key.encode().hex()])
 
 
-def make_signed(root: SigningKey = ROOT, **changes) -> bytes:
+def make_signed(root: SigningKey = ROOT, edits: tuple[tuple[str, str], ...] = (), **changes) -> bytes:
     """The same, as the bytes that are delivered."""
     settings = {
         "version": 1,
@@ -71,6 +71,9 @@ def make_signed(root: SigningKey = ROOT, **changes) -> bytes:
         "public_key": AGGREGATOR.public_key.encode().hex(),
     }
     text = POLICY.format(**(settings | changes))
+    for old, new in edits:
+        assert old in text
+        text = text.replace(old, new)
     return sign_policy(build_policy(parse_policy_text(text.encode(), "test.yaml")), [root])
 
 

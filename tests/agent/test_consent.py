@@ -41,6 +41,7 @@ def test_after_on_again_the_next_whole_window_is_the_first(bench, device):
     say(bench, "off")
     bench.at(START + 5 * HOUR + 1)
     say(bench, "on", bench.policy, at=START + 5 * HOUR + 1)
+    assert device.pipeline.close_windows() == 0
     bench.at(START + 8 * HOUR + 60)
     device.pipeline.close_windows()
 

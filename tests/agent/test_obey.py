@@ -103,3 +103,13 @@ def test_another_fleets_policy_is_refused(tmp_path, configured):
     configured.write_bytes(sign_policy(build_policy(parse_policy_text(text.encode(), "x")), [ROOT]))
 
     assert "FLEET" in obey(configured, ROOTS, tmp_path).refused
+
+
+def test_a_kept_policy_that_cannot_be_verified_is_named(tmp_path, configured):
+    """Damaged, or signed by a root that is pinned no longer: the operator must know which file."""
+    configured.write_bytes(make_signed())
+    obey(configured, ROOTS, tmp_path)
+    (tmp_path / "policy.signed.json").write_bytes(b"{")
+    with pytest.raises(SignatureRefusedError, match=r"policy\.signed\.json:1") as refused:
+        obey(configured, ROOTS, tmp_path)
+    assert "rollback" in refused.value.hint

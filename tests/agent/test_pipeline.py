@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from device_bench import AGGREGATOR, HOUR, START, make_policy, opening
+from discreet_agent.consent import Word, privacy_class, write_word
 from discreet_agent.event import EventRefusal
 from discreet_agent.status import describe_sent
 from discreet_contract.envelope import encode_key_id, unseal
@@ -213,7 +214,7 @@ def test_a_verdict_of_the_future_is_settled_too(bench, device):
     device.pipeline.close_windows()
     assert device.pipeline.settle(receipts(device, 77)) == 3
     assert device.store.counters()["reports_settled"] == {"VERDICT_77": 3}
-    assert {row["state"] for row in describe_sent(device.store.outbox, bench.policy.plans)} == {"VERDICT_77"}
+    assert {row["state"] for row in describe_sent(device.store.outbox)} == {"VERDICT_77"}
 
 
 def test_raw_events_are_forgotten_on_time(bench, device):
@@ -294,3 +295,131 @@ def test_forgetting_reaches_the_write_ahead_log(bench, device):
     assert log.stat().st_size > 0
     device.pipeline.forget()
     assert log.stat().st_size == 0
+
+
+def redefined(bench, *edits, **changes):
+    """The test policy with parts of its text replaced, as its next version."""
+    bench.policy = make_policy(version=2, edits=edits, **changes)
+    return bench.open()
+
+
+def test_a_metric_that_is_new_here_starts_with_the_next_whole_window(bench, device):
+    """It never saw the windows before, so it says nothing of them."""
+    remaining = {name: plan for name, plan in bench.policy.plans.items() if name != "side"}
+    whole, bench.policy = bench.policy, replace(bench.policy, plans=remaining)
+    device = bench.open()
+    bench.at(START + 5 * HOUR + 60)
+    device.pipeline.close_windows()
+    device.pipeline.forget()
+    bench.policy = whole
+    device = bench.open()
+    bench.at(START + 5 * HOUR + 120)
+    device.pipeline.close_windows()
+    bench.at(START + 8 * HOUR + 60)
+    device.pipeline.close_windows()
+
+    sides = [entry.window_start for entry in device.store.ledger.entries() if entry.metric == "side"]
+    assert sides == [START + 6 * HOUR, START + 7 * HOUR]
+
+
+def test_a_redefined_metric_drops_its_open_window_and_starts_anew(bench, device):
+    """What was counted under another definition is not reported as if it were the whole."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1)] * 3)
+    device = redefined(bench, ("bounds: [0, 10]", "bounds: [0, 11]"))
+    device.pipeline.close_windows()
+    bench.at(START + 2 * HOUR + 60)
+    device.pipeline.close_windows()
+
+    charged = sorted((entry.metric, entry.window_start) for entry in device.store.ledger.entries())
+    assert ("openings", START) not in charged
+    assert ("opened", START) in charged
+    assert ("openings", START + HOUR) in charged
+
+
+def test_another_window_length_stays_on_the_grid(bench, device):
+    """Windows are aligned to the epoch, whatever they were before."""
+    bench.at(START + HOUR + 60)
+    device.pipeline.close_windows()
+    device = redefined(bench, ("window: 1h", "window: 2h"))
+    device.pipeline.close_windows()
+    bench.at(START + 9 * HOUR)
+    device.pipeline.close_windows()
+
+    lengths = {
+        (entry.window_seconds, entry.window_start % entry.window_seconds) for entry in device.store.ledger.entries()
+    }
+    assert lengths == {(HOUR, 0), (2 * HOUR, 0)}
+    starts = [entry.window_start for entry in device.store.ledger.entries() if entry.window_seconds == 2 * HOUR]
+    assert min(starts) >= START + 2 * HOUR
+
+
+def test_a_clock_that_was_wrong_at_consent_is_mended_by_saying_it_again(bench):
+    """And no window is charged a second time."""
+    bench.policy = make_policy(consent="opt-in")
+    device = bench.open()
+    write_word(bench.folder, Word("on", (START + 400 * 86_400) * 1000, privacy_class(bench.policy.policy)))
+    bench.at(START + 400 * 86_400)
+    device.pipeline.close_windows()
+    bench.at(START)
+    write_word(bench.folder, Word("on", START * 1000, privacy_class(bench.policy.policy)))
+    device.pipeline.close_windows()
+    bench.at(START + HOUR + 60)
+    assert device.pipeline.close_windows() == 3
+    bench.at(START)
+    write_word(bench.folder, Word("on", START * 1000 + 1, privacy_class(bench.policy.policy)))
+    device.pipeline.close_windows()
+    bench.at(START + HOUR + 60)
+    assert device.pipeline.close_windows() == 0
+
+
+def test_a_draw_leaves_the_whole_spread_for_its_way(bench):
+    """Nothing is charged that could arrive too late."""
+    bench.policy = make_policy(spread="10h")
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(START + HOUR + 60 + 25 * HOUR)
+    device.pipeline.close_windows()
+
+    latest = max(row.not_before_ms for row in device.store.outbox.due(2**60, 10_000))
+    earliest = min(entry.window_start for entry in device.store.ledger.entries())
+    assert latest <= (earliest + HOUR + 60 + 10 * HOUR + 24 * HOUR) * 1000
+
+
+def test_any_run_of_legal_events_can_be_stored(bench):
+    """Sums saturate, great integers become floats: data must not decide whether the agent lives."""
+    bench.policy = make_policy(
+        edits=(
+            ("min: -10, max: 100, unit: s, grid: 0.5", "min: -1, max: 9000000000000000"),
+            (
+                "per_device: count, type: count, bounds: [0, 10]",
+                "per_device: {sum: seconds}, type: mean, bounds: [0, 10]",
+            ),
+        )
+    )
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(START + 10)
+    great = opening(START + 1, fields={"seconds": 9_000_000_000_000_000, "side": "left"})
+    assert device.pipeline.record([great] * 3000) == [None] * 3000
+    bench.at(CLOSING)
+    assert device.pipeline.close_windows() == 3
+
+
+def test_given_up_reports_stay_in_the_history(bench, device):
+    """They may have arrived: the owner sees every report that left."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    bench.at(CLOSING + 30 * HOUR)
+    device.pipeline.forget()
+
+    assert [row["state"] for row in describe_sent(device.store.outbox)] == ["GIVEN_UP"] * 3
+
+
+def test_the_history_speaks_under_the_policy_of_its_day(bench, device):
+    """Another order of categories later does not change what was said."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    before = describe_sent(device.store.outbox)
+    device = redefined(bench, ("[left, right]", "[right, left]"))
+    assert describe_sent(device.store.outbox) == before

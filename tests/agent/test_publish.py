@@ -24,7 +24,7 @@ class RecordingLink:
 
 
 def row(number):
-    return OutboxRow(bytes([number] * 16), "m", 0, "rr-1", b"\0", bytes(32), b"envelope %d" % number, 0, 0)
+    return OutboxRow(bytes([number] * 16), "m", 0, "rr-1", b"\0", "no", bytes(32), b"envelope %d" % number, 0, 0)
 
 
 ROWS = [row(0x11), row(0xA2)]

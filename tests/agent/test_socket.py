@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket as sockets
 import tempfile
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from discreet_agent.event import EventLine, EventRefusal, Refused
 from discreet_agent.receive.lines import MAX_LINE_BYTES
-from discreet_agent.receive.socket import GROUP_EVENTS, UNANSWERED_LINES, SocketReceiver
+from discreet_agent.receive.socket import GROUP_EVENTS, MAX_CONNECTIONS, UNANSWERED_LINES, SocketReceiver
 from discreet_contract.errors import ConfigError
 
 EVENT = {"signal": "door.opened", "version": "1-0-0", "time": 1, "fields": {"seconds": 1}}
@@ -135,7 +136,8 @@ def test_a_sender_that_hangs_up_disturbs_nobody(path):
 
 def test_a_socket_that_nobody_serves_is_replaced_a_served_one_is_not(path):
     """A crash leaves a stale file; a second agent is a mistake."""
-    path.touch()
+    with sockets.socket(sockets.AF_UNIX) as stale:
+        stale.bind(str(path))
     serve(path, talk(line(EVENT)))
 
     async def second(path):
@@ -180,3 +182,52 @@ def test_a_sender_that_is_done_leaves_no_descriptor_behind(path):
         return len(os.listdir("/proc/self/fd")) - before  # noqa: PTH208
 
     assert serve(path, many)[1] <= 1
+
+
+def test_a_sender_that_does_not_read_is_not_read_from(path):
+    """Its answers must not fill the agent's memory."""
+
+    async def conversation(path):
+        _, writer = await asyncio.open_unix_connection(str(path), limit=1024)
+        writer.transport.pause_reading()
+        sent = 0
+        deadline = asyncio.get_running_loop().time() + 2
+        while asyncio.get_running_loop().time() < deadline:
+            writer.write(b"x\n" * 1000)
+            try:
+                await asyncio.wait_for(writer.drain(), 0.5)
+            except TimeoutError:
+                break
+            sent += 1000
+        writer.transport.abort()
+        return sent
+
+    recorder, sent = serve(path, conversation)
+    assert sum(len(group) for group in recorder.groups) < 20_000, sent
+
+
+def test_there_is_a_limit_to_connections(path):
+    """The rest is hung up on, and a place that gets free is given again."""
+
+    async def conversation(path):
+        opened = [await asyncio.open_unix_connection(str(path)) for _ in range(MAX_CONNECTIONS + 5)]
+        await asyncio.sleep(0.1)
+        hung_up = [reader for reader, _ in opened if reader.at_eof()]
+        for _, writer in opened:
+            writer.close()
+        await asyncio.sleep(0.1)
+        return len(hung_up), await talk(line(EVENT))(path)
+
+    assert serve(path, conversation)[1] == (5, [{"ok": 1}])
+
+
+def test_a_file_that_is_no_socket_is_left_alone(path):
+    """A wrong path in the configuration must not cost a file."""
+    path.write_text("precious")
+
+    async def start():
+        with pytest.raises(ConfigError, match="not a socket"):
+            await SocketReceiver(path, Recorder(), dict).start()
+
+    asyncio.run(start())
+    assert path.read_text() == "precious"

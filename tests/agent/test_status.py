@@ -40,7 +40,7 @@ def test_sent_shows_exact_bytes_and_what_they_say(bench, device):
     device.pipeline.record([opening(START + 1)])
     bench.at(START + HOUR + 60)
     device.pipeline.close_windows()
-    rows = {row["metric"]: row for row in describe_sent(device.store.outbox, bench.policy.plans)}
+    rows = {row["metric"]: row for row in describe_sent(device.store.outbox)}
 
     assert rows["opened"]["says"] in {"yes", "no"}
     assert rows["side"]["says"] in {"left", "right", "none"}
@@ -48,7 +48,7 @@ def test_sent_shows_exact_bytes_and_what_they_say(bench, device):
     assert {row["envelope"] for row in rows.values()} == {
         row.envelope.hex() for row in device.store.outbox.due(2**60, 10)
     }
-    assert all(row["state"] == "waiting" for row in rows.values())
+    assert all(row["state"] == "WAITING" for row in rows.values())
 
 
 def test_the_ledger_is_listed_and_checked(bench, device):

@@ -121,3 +121,24 @@ def test_the_database_is_for_its_owner_only(bench):
     bench.open()
     modes = {path.name: path.stat().st_mode & 0o777 for path in bench.folder.iterdir()}
     assert set(modes.values()) == {0o600}, modes
+
+
+def test_somebody_elses_database_is_left_alone(tmp_path):
+    """Not adopted, not changed."""
+    path = tmp_path / "agent.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    with pytest.raises(StoreError, match="somebody else's"):
+        Store(path).__enter__()
+
+
+def test_a_store_that_could_not_reopen_at_once_does_so_later(tmp_path):
+    """As after a commit that failed on a full disk."""
+    with Store(tmp_path / "a.db") as store:
+        store.close()
+        with store.transaction():
+            store.count("x")
+        assert store.counters() == {"x": {"": 1}}
+    with pytest.raises(StoreError, match="not open"):
+        store.counters()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from discreet_aggregator.config import find_config, load_config
+from discreet_aggregator.config import load_config
 from discreet_aggregator.keys import load_keys, new_key
 from discreet_aggregator.policies import PolicyShelf, load_policies
 from discreet_contract.envelope import encode_key_id
@@ -22,16 +22,6 @@ def test_paths_are_relative_to_the_file(fleet):
     assert config.mqtt_client_id == "discreet-aggregator-test-fleet"
     assert (config.batch, config.flush_ms, config.log_json) == (500, 50, True)
     assert config.clock().now_ms() > 1_700_000_000_000
-
-
-def test_the_users_file_comes_before_the_machines(monkeypatch, tmp_path):
-    """--config, then $XDG_CONFIG_HOME, then /etc."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    assert find_config(Path("x.toml")) == Path("x.toml")
-    assert find_config(None) == Path("/etc/discreet/aggregator.toml")
-    (tmp_path / "discreet").mkdir()
-    (tmp_path / "discreet" / "aggregator.toml").touch()
-    assert find_config(None) == tmp_path / "discreet" / "aggregator.toml"
 
 
 def test_a_replay_clock_needs_a_loopback_broker(fleet):

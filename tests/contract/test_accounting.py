@@ -209,3 +209,15 @@ def test_a_ledger_row_survives_its_bytes():
     row = chain(2)[1]
 
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(row), type=LedgerEntry) == row
+
+
+def test_the_refusal_names_the_cap_that_resets_last():
+    """Waiting for an earlier one would not help."""
+    caps = Caps(per_28_days=NANO, per_365_days=NANO, lifetime=NANO)
+    refusal = check_caps([Debit(0, NANO)], caps, Debit(60, NANO))
+    assert (refusal.cap, refusal.resets_at) == (CapName.LIFETIME, None)
+    assert "never resets" in refusal.advice
+
+    caps = Caps(per_28_days=NANO, per_365_days=NANO, lifetime=9 * NANO)
+    refusal = check_caps([Debit(0, NANO)], caps, Debit(60, NANO))
+    assert (refusal.cap, refusal.resets_at) == (CapName.PER_365_DAYS, 365 * DAY_SECONDS)

@@ -1,12 +1,13 @@
 """A machine's own TOML: every fault names file, line and key."""
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import pytest
 
 from discreet_contract.broker import Broker
-from discreet_contract.config import read_config
+from discreet_contract.config import find_config, read_config
 from discreet_contract.errors import ConfigError, ExitCode
 
 
@@ -97,3 +98,15 @@ def test_a_missing_file_carries_the_hint(tmp_path):
         read_config(tmp_path / "none.toml", Example, hint="see the reference")
 
     assert caught.value.hint == "see the reference"
+
+
+def test_the_users_file_comes_before_the_machines(monkeypatch, tmp_path):
+    """--config, then $XDG_CONFIG_HOME, then /etc; where there is none, both places are named."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert find_config(Path("x.toml"), "side.toml", hint="h") == Path("x.toml")
+    with pytest.raises(ConfigError, match=r"discreet/side\.toml or /etc/discreet/side\.toml") as missing:
+        find_config(None, "side.toml", hint="h")
+    assert missing.value.hint
+    (tmp_path / "discreet").mkdir()
+    (tmp_path / "discreet" / "side.toml").touch()
+    assert find_config(None, "side.toml", hint="h") == tmp_path / "discreet" / "side.toml"

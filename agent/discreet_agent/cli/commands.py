@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from discreet_agent.config import load_settings
-from discreet_contract.errors import ConfigError, ExitCode
+from discreet_contract.errors import ConfigError, ExitCode, PermanentError, StoreError
 from discreet_contract.state_folder import make_state_folder
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ def on(config: Path | None) -> None:
     settings = load_settings(config)
     make_state_folder(settings.state_dir)
     policy = _policy_in_force(settings).policy
-    word = Consent(settings.state_dir).word()
+    try:
+        word = Consent(settings.state_dir).word()
+    except StoreError:  # broken: what is said now replaces it
+        word = None
     given_to = privacy_class(policy)
     if word is None or word.state == "off" or word.given_to != given_to:
         write_word(settings.state_dir, Word("on", time.time_ns() // 1_000_000, given_to))
@@ -123,7 +126,11 @@ def emit(event: str | None, config: Path | None, *, as_json: bool) -> None:
         if event is not None
         else (line for line in sys.stdin.buffer if line.strip())
     )
+    if event is not None and not event.strip():
+        raise click.UsageError("EVENT is empty")
     answers = list(ask_each(load_settings(config).socket, lines))
+    if any("ok" not in answer for answer in answers):
+        raise click.UsageError("a line asks instead of telling; use `discreet agent status`, `sent` or `ledger`")
     accepted = sum(answer.get("ok", 0) for answer in answers)
     refused = [
         {"line": number} | item for number, answer in enumerate(answers, 1) for item in answer.get("refused", [])
@@ -154,7 +161,7 @@ def sent(config: Path | None, *, as_json: bool) -> None:
     from discreet_agent.store.outbox import Outbox
 
     settings = load_settings(config)
-    rows = describe_sent(Outbox(_read_only(settings)), _policy_in_force(settings).plans)
+    rows = describe_sent(Outbox(_read_only(settings)))
     if as_json:
         click.echo(json.dumps({"sent": rows}))
         return
@@ -224,6 +231,8 @@ def _table(rows: list[dict[str, Any]], columns: tuple[str, ...], *, empty: str) 
 
 
 def _status_lines(answer: dict[str, Any]) -> list[str]:
+    if "error" in answer:
+        raise PermanentError(f"{answer['error']}: {answer['detail']}", hint=answer.get("next", ""))
     policy = answer["policy"]
     lines = [
         f"{answer['state']}" + (f": {answer['why_off']}" if answer["why_off"] else ""),

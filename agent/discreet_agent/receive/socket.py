@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 GROUP_EVENTS = 1000  # a group this large is committed at once
 GROUP_SECONDS = 0.005  # a smaller one after this wait
+MAX_CONNECTIONS = 64  # more are hung up on, so that descriptors are left for the database
 UNANSWERED_LINES = 64  # per connection, then reading pauses
 
 
@@ -52,8 +53,14 @@ class SocketReceiver:
 
     async def start(self) -> None:
         """Bind; fails loudly where another process is listening, replaces a socket that nobody serves."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            hint = "set `socket` to a path in a folder that you may write"
+            raise ConfigError(f"cannot make {self._path.parent}: {exc.strerror}", hint=hint) from exc
         if self._path.exists():
+            if not self._path.is_socket():
+                raise ConfigError(f"{self._path} is a file, not a socket", hint="set `socket` to another path")
             if _someone_listens(self._path):
                 raise ConfigError(f"another agent listens on {self._path}", hint="stop it, or configure another socket")
             self._path.unlink()
@@ -107,10 +114,14 @@ class _Connection(asyncio.Protocol):
         self._buffer = bytearray()
         self._skipping = False  # inside a line that is already too large
         self._unanswered = 0
+        self._writing_paused = False  # the sender does not read its answers
         self._ended = False  # the sender will say no more, but still waits for answers
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_unix_server gives nothing else
+        if len(self._receiver.connections) >= MAX_CONNECTIONS:
+            transport.abort()
+            return
         self._transport = transport
         self._receiver.connections.add(self)
 
@@ -123,12 +134,20 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def pause_writing(self) -> None:
-        """The sender does not read its answers: take nothing more from it."""
-        if self._transport is not None:
-            self._transport.pause_reading()
+        """Take nothing more from a sender that does not read its answers."""
+        self._writing_paused = True
+        self._hold_or_read_on()
 
     def resume_writing(self) -> None:
-        if self._transport is not None and self._unanswered < UNANSWERED_LINES:
+        self._writing_paused = False
+        self._hold_or_read_on()
+
+    def _hold_or_read_on(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._writing_paused or self._unanswered >= UNANSWERED_LINES:
+            self._transport.pause_reading()
+        else:
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -158,8 +177,7 @@ class _Connection(asyncio.Protocol):
             self._write(self._receiver.answer(content.name))
             return
         self._unanswered += 1
-        if self._unanswered >= UNANSWERED_LINES and self._transport is not None:
-            self._transport.pause_reading()
+        self._hold_or_read_on()
         self._receiver.take(self, list(content))
 
     def reply(self, answer: dict[str, Any]) -> None:
@@ -167,8 +185,8 @@ class _Connection(asyncio.Protocol):
         self._write(answer)
         if self._ended and self._unanswered == 0:
             self.close()
-        elif self._unanswered < UNANSWERED_LINES and self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        else:
+            self._hold_or_read_on()
 
     def _write(self, answer: dict[str, Any]) -> None:
         if self._transport is not None and not self._transport.is_closing():

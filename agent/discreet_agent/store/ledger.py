@@ -39,6 +39,17 @@ class Ledger:
             (*(getattr(entry, name) for name in entry.__struct_fields__), entry.digest()),
         )
 
+    def holds(self, metric: str, window_start: int) -> bool:
+        """Whether this window of this metric was charged already."""
+        row = self._connection.execute(
+            "SELECT 1 FROM ledger WHERE metric = ? AND window_start = ?", (metric, window_start)
+        ).fetchone()
+        return row is not None
+
+    def forget_refusals(self, metric: str, before: int) -> None:
+        """Refusals of windows that nobody would take any more."""
+        self._connection.execute("DELETE FROM budget_refusals WHERE metric = ? AND window_start < ?", (metric, before))
+
     def refuse(self, metric: str, window_start: int, refusal: BudgetRefusal) -> None:
         """Keep why a window was not reported (P9)."""
         self._connection.execute(

@@ -19,10 +19,18 @@ class OutboxRow:
     window_start: int  # seconds
     mechanism: str
     payload: bytes
+    says: str
     receipt_key: bytes
     envelope: bytes
     created_at_ms: int
     not_before_ms: int
+
+
+_COLUMNS = ", ".join(OutboxRow.__slots__)
+_MOVE = (
+    "INSERT OR REPLACE INTO sent "
+    "SELECT report_id, metric, window_start, mechanism, payload, says, envelope, ?, ? FROM outbox"
+)
 
 
 class Outbox:
@@ -34,30 +42,32 @@ class Outbox:
     def add(self, row: OutboxRow) -> None:
         """Queue a report; in the transaction that charged it."""
         values = tuple(getattr(row, name) for name in row.__slots__)
-        self._connection.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        marks = ", ".join("?" * len(values))
+        self._connection.execute(f"INSERT INTO outbox ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608 - constants
 
     def due(self, now_ms: int, limit: int) -> list[OutboxRow]:
         """Reports whose random delay is over, oldest first."""
         rows = self._connection.execute(
-            "SELECT * FROM outbox WHERE not_before_ms <= ? ORDER BY created_at_ms, report_id LIMIT ?", (now_ms, limit)
+            f"SELECT {_COLUMNS} FROM outbox WHERE not_before_ms <= ? "  # noqa: S608 - constants
+            "ORDER BY created_at_ms, report_id LIMIT ?",
+            (now_ms, limit),
         )
         return [OutboxRow(*row) for row in rows]
 
     def find(self, report_id: bytes) -> OutboxRow | None:
         """A report that still waits, or None."""
-        row = self._connection.execute("SELECT * FROM outbox WHERE report_id = ?", (report_id,)).fetchone()
+        query = f"SELECT {_COLUMNS} FROM outbox WHERE report_id = ?"  # noqa: S608 - constants
+        row = self._connection.execute(query, (report_id,)).fetchone()
         return None if row is None else OutboxRow(*row)
 
     def settle(self, row: OutboxRow, verdict: int, at_ms: int) -> None:
         """The aggregator has it durably: move the row to `sent`."""
+        self._connection.execute(f"{_MOVE} WHERE report_id = ?", (at_ms, verdict, row.report_id))
         self._connection.execute("DELETE FROM outbox WHERE report_id = ?", (row.report_id,))
-        self._connection.execute(
-            "INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (row.report_id, row.metric, row.window_start, row.mechanism, row.payload, row.envelope, at_ms, verdict),
-        )
 
-    def drop_older(self, metric: str, window_start: int) -> int:
-        """Give up on waiting reports of a metric whose window starts before `window_start`; returns how many."""
+    def give_up(self, metric: str, window_start: int, at_ms: int) -> int:
+        """Stop sending reports of windows before `window_start`; they may have arrived, so they stay in `sent`."""
+        self._connection.execute(f"{_MOVE} WHERE metric = ? AND window_start < ?", (at_ms, None, metric, window_start))
         cursor = self._connection.execute(
             "DELETE FROM outbox WHERE metric = ? AND window_start < ?", (metric, window_start)
         )
@@ -72,11 +82,11 @@ class Outbox:
         return int(self._connection.execute("SELECT count(*) FROM outbox").fetchone()[0])
 
     def history(self) -> Iterator[dict[str, Any]]:
-        """Every report that may have left, newest window first; `verdict` is None before the receipt."""
-        columns = "report_id, metric, window_start, mechanism, payload, envelope"
+        """Every report that may have left, newest window first; `verdict` is None without a receipt."""
+        columns = "report_id, metric, window_start, mechanism, says, envelope"
         cursor = self._connection.execute(
-            f"SELECT {columns}, NULL AS verdict, NULL AS settled_at_ms FROM outbox "  # noqa: S608 - constants
-            f"UNION ALL SELECT {columns}, verdict, settled_at_ms FROM sent ORDER BY window_start DESC, metric"
+            f"SELECT {columns}, 'WAITING' AS state, NULL AS verdict FROM outbox "  # noqa: S608 - constants
+            f"UNION ALL SELECT {columns}, 'GIVEN_UP', verdict FROM sent ORDER BY window_start DESC, metric"
         )
         names = [column[0] for column in cursor.description]
         for row in cursor:

@@ -34,6 +34,9 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
 
         CREATE TABLE schedule (
             metric TEXT PRIMARY KEY,         -- metric name
+            version TEXT NOT NULL,           -- hash of the definition under which it is counted
+            window_seconds INTEGER NOT NULL,
+            since_ms INTEGER NOT NULL,       -- the owner's consent under which it began; 0 where it stands by default
             first_window INTEGER NOT NULL,   -- start of the first whole window after enrolment; second
             next_window INTEGER NOT NULL     -- start of the first window not yet closed; second
         ) STRICT, WITHOUT ROWID;
@@ -70,6 +73,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
             mechanism TEXT NOT NULL,
             payload BLOB NOT NULL,           -- the randomised value inside the envelope
             receipt_key BLOB NOT NULL,       -- authenticates the aggregator's receipt
+            says TEXT NOT NULL,              -- the payload in words, under the policy of its day
             envelope BLOB NOT NULL,          -- the bytes that are sent, always the same
             created_at_ms INTEGER NOT NULL,
             not_before_ms INTEGER NOT NULL   -- random moment within the policy's spread
@@ -81,9 +85,10 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
             window_start INTEGER NOT NULL,   -- second
             mechanism TEXT NOT NULL,
             payload BLOB NOT NULL,
+            says TEXT NOT NULL,
             envelope BLOB NOT NULL,          -- exactly what left
-            settled_at_ms INTEGER NOT NULL,  -- when the receipt came
-            verdict INTEGER NOT NULL         -- wire.Verdict
+            settled_at_ms INTEGER NOT NULL,  -- when the receipt came, or when it was given up
+            verdict INTEGER                  -- wire.Verdict; NULL where it was given up without one
         ) STRICT, WITHOUT ROWID;
 
         CREATE TABLE counters (

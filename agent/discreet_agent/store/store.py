@@ -41,12 +41,15 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
+        self._is_entered = False
 
     def __enter__(self) -> Self:
         self._open()
+        self._is_entered = True
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._is_entered = False
         self.close()
 
     def close(self) -> None:
@@ -57,9 +60,12 @@ class Store:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The open connection."""
+        """The open connection; opened again where a failed commit could not do so at once (a full disk)."""
         if self._connection is None:
-            raise StoreError(f"{self._path} is not open", hint="use `with Store(path)`")
+            if not self._is_entered:
+                raise StoreError(f"{self._path} is not open", hint="use `with Store(path)`")
+            self._open()
+        assert self._connection is not None  # noqa: S101 - `_open` sets it or raises
         return self._connection
 
     @property
@@ -143,18 +149,24 @@ class Store:
         except OSError as exc:
             raise StoreError(f"cannot write {self._path}: {exc.strerror}", hint="check the folder's owner") from exc
         self._connection = connection
-        self._migrate()
+        try:
+            self._migrate()
+        except BaseException:
+            self.close()
+            raise
 
     def _reopen(self) -> None:
         self.close()
         self._open()
 
     def _roll_back(self) -> None:
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
+        if self._connection is not None and self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     def _migrate(self) -> None:
         applied = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        if applied == 0 and self.connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise StoreError(f"{self._path} is somebody else's database", hint="set another `state_dir`")
         if applied > len(MIGRATIONS):
             raise StoreError(f"{self._path} was written by a newer version", hint="upgrade the agent")
         for number, (_, script) in enumerate(MIGRATIONS[applied:], start=applied + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,6 +10,17 @@ import msgspec
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """One metric's place in time, and the definition and consent under which it got there."""
+
+    version: str
+    window_seconds: int
+    since_ms: int  # when the consent was given; 0 where it stands by default
+    first_window: int  # seconds
+    next_window: int  # start of the first window that was not closed yet; seconds
 
 
 class Tallies:
@@ -37,26 +49,34 @@ class Tallies:
         self._connection.execute("DELETE FROM tallies WHERE metric = ? AND window_start <= ?", (metric, up_to))
 
     def keep_only(self, metrics: Iterable[str]) -> None:
-        """Forget the states of metrics that have left the policy: they are raw, and nobody will close them."""
+        """Forget metrics that have left the policy: their states are raw, and nobody will close them."""
         kept = set(metrics)
-        for [metric] in self._connection.execute("SELECT DISTINCT metric FROM tallies").fetchall():
-            if metric not in kept:
-                self._connection.execute("DELETE FROM tallies WHERE metric = ?", (metric,))
+        for table in ("tallies", "schedule"):
+            for [metric] in self._connection.execute(f"SELECT DISTINCT metric FROM {table}").fetchall():  # noqa: S608
+                if metric not in kept:
+                    self._connection.execute(f"DELETE FROM {table} WHERE metric = ?", (metric,))  # noqa: S608
 
-    def next_window(self, metric: str) -> int | None:
-        """Start of the first window that was not closed yet, or None if the metric is new here."""
-        row = self._connection.execute("SELECT next_window FROM schedule WHERE metric = ?", (metric,)).fetchone()
-        return None if row is None else int(row[0])
+    def scheduled(self, metric: str) -> Scheduled | None:
+        """How far this metric has come, or None if it is new here."""
+        row = self._connection.execute(
+            "SELECT version, window_seconds, since_ms, first_window, next_window FROM schedule WHERE metric = ?",
+            (metric,),
+        ).fetchone()
+        return None if row is None else Scheduled(*row)
 
-    def first_window(self, metric: str) -> int:
-        """Start of the first window this device reports; 0 if the metric is new here."""
-        row = self._connection.execute("SELECT first_window FROM schedule WHERE metric = ?", (metric,)).fetchone()
-        return 0 if row is None else int(row[0])
-
-    def enrol(self, metric: str, first_window: int) -> None:
-        """Begin (or begin anew, after a pause) with this window."""
+    def enrol(self, metric: str, scheduled: Scheduled) -> None:
+        """Begin (or begin anew) with a window."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO schedule VALUES (?, ?, ?)", (metric, first_window, first_window)
+            "INSERT OR REPLACE INTO schedule "
+            "(metric, version, window_seconds, since_ms, first_window, next_window) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                metric,
+                scheduled.version,
+                scheduled.window_seconds,
+                scheduled.since_ms,
+                scheduled.first_window,
+                scheduled.next_window,
+            ),
         )
 
     def close_until(self, metric: str, next_window: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from importlib.metadata import entry_points
 from typing import Any
@@ -51,8 +52,16 @@ def main(args: list[str] | None = None) -> Any:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(ExitCode.OK)
+    except (OSError, sqlite3.Error) as exc:
+        _explain(str(exc), "check that the file is there, whole, and yours to use")
+        sys.exit(ExitCode.CONFIG if isinstance(exc, OSError) else ExitCode.FAILED)
     except DiscreetError as exc:
-        click.echo(f"discreet: {exc}" if "\n" not in str(exc) else str(exc), err=True)
-        if exc.hint:
-            click.echo(f"  next: {exc.hint}", err=True)
+        _explain(str(exc), exc.hint)
         sys.exit(exc.exit_code)
+
+
+def _explain(message: str, hint: str) -> None:
+    """What went wrong and the next step, on standard error; a list of problems stands as it is."""
+    click.echo(message if "\n" in message else f"discreet: {message}", err=True)
+    if hint:
+        click.echo(f"  next: {hint}", err=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from discreet_contract.accounting import DAY_SECONDS, cap_to_nano, to_nano
 from discreet_contract.condition import problems as condition_problems
 from discreet_contract.durations import seconds
+from discreet_contract.envelope import is_usable_key
 from discreet_contract.mechanisms.catalogue import FITTING
 from discreet_contract.mechanisms.discrete_laplace import MAX_RANGE
 from discreet_contract.policy.model import NONE_LABEL, CategoryField, NumberField
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from discreet_contract.policy.model import Field, Metric, Policy, Signal
     from discreet_contract.policy.shape import Path
+
+MAX_WINDOW_SECONDS = 366 * DAY_SECONDS
 
 # reduction → (kind of field it reads, metric types it gives)
 _REDUCTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -54,7 +57,7 @@ def _check_signal(signal: Signal, path: Path) -> Iterator[ShapeProblem]:
         if isinstance(field, NumberField):
             if not (math.isfinite(field.min) and math.isfinite(field.max) and field.min < field.max):
                 yield ShapeProblem(at, "BOUNDS", "a number has finite bounds with min < max")
-            elif (field.max - field.min) / field.grid > 2**53:
+            elif max(field.max - field.min, abs(field.min), abs(field.max)) / field.grid > 2**53:
                 yield ShapeProblem(at, "BOUNDS", "more steps of the grid than a number can tell apart")
         if isinstance(field, CategoryField):
             if len(set(field.values)) < len(field.values):
@@ -75,8 +78,8 @@ def _check_metric(policy: Policy, metric: Metric, path: Path) -> Iterator[ShapeP
         kinds = {name: _kind(field) for name, field in signal.fields.items()}
         for message in condition_problems(metric.where, kinds):
             yield ShapeProblem((*path, "where"), "CONDITION", message)
-    if seconds(metric.window) < 60:
-        yield ShapeProblem((*path, "window"), "WINDOW", "a window is at least one minute")
+    if not 60 <= seconds(metric.window) <= MAX_WINDOW_SECONDS:
+        yield ShapeProblem((*path, "window"), "WINDOW", "a window is at least one minute and at most 366 days")
     if len(metric.per_device) == 1:
         yield from _check_reduction(signal, metric, path)
         yield from _check_bounds(signal, metric, path)
@@ -146,6 +149,9 @@ def _check_dates(policy: Policy) -> Iterator[ShapeProblem]:
             (("aggregator", "keys", index, "from"), key.from_),
             (("aggregator", "keys", index, "until"), key.until),
         ]
+        if not is_usable_key(key.public_key):
+            message = "nothing can be sealed to this key; take the one that `discreet aggregator keys new` prints"
+            yield ShapeProblem(("aggregator", "keys", index, "public_key"), "KEY", message)
         if not key.from_ < key.until:
             yield ShapeProblem(("aggregator", "keys", index, "until"), "DATES", "a key's `from` is before its `until`")
     for path, text in dated:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,9 @@ def explain(policy: Policy, digest: bytes) -> dict[str, Any]:
         "version": policy.version,
         "hash": digest.hex(),
         "consent": policy.consent,
+        "lateness": policy.lateness,
+        "spread": policy.spread,
+        "late_horizon": policy.late_horizon,
         "stays": {name: _signal_facts(signal) for name, signal in policy.signals.items()},
         "leaves": {name: _metric_facts(plan) for name, plan in plans.items()},
         "epsilon": {
@@ -62,6 +66,8 @@ def _metric_facts(plan: MetricPlan) -> dict[str, Any]:
         "from": metric.from_,
         "type": metric.type,
         "per_device": f"{metric.reduction} {metric.field}".strip(),
+        "where": metric.where,
+        "bounds": metric.bounds,
         "window": metric.window,
         "reports_per_year": round(365 * _DAY / metric.window_seconds, 2),
         "mechanism": plan.mechanism.id,
@@ -80,6 +86,11 @@ def _capped(plans: dict[str, MetricPlan], days: int, cap: float) -> dict[str, fl
     return {"asked": asked, "cap": cap, "at_most": spent, "best_guess": round(best_guess(spent), 6)}
 
 
+def _percent(guess: float) -> str:
+    """Never "100%": no finite ε makes a guess certain."""
+    return "above 99.99%" if guess > 0.9999 else f"at most {guess:.2%}"
+
+
 def _lines(facts: dict[str, Any]) -> Iterator[str]:
     yield f"Fleet {facts['fleet']}, policy version {facts['version']}, consent: {facts['consent']}"
     yield f"hash {facts['hash']}"
@@ -95,6 +106,10 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
     for name, metric in facts["leaves"].items():
         source = f"{metric['per_device']} of {metric['from']}"
         yield f"  {name}: one {metric['type']} value ({source}) every {metric['window']}"
+        if metric["where"] is not None:
+            yield f"    only where {json.dumps(metric['where'], ensure_ascii=False)}"
+        if metric["bounds"] is not None:
+            yield f"    clamped to [{metric['bounds'][0]:g}, {metric['bounds'][1]:g}] before anything is drawn"
         yield f"    why: {metric['why']}  owner: {metric['owner']}"
         yield f"    mechanism {metric['mechanism']} at ε = {metric['epsilon']:g}, {metric['payload_bytes']} byte(s)"
         error = f"{metric['standard_error_at_10000_devices']:.3g} {metric['unit']}".rstrip()
@@ -104,12 +119,17 @@ def _lines(facts: dict[str, Any]) -> Iterator[str]:
             f"{metric['best_guess_after_one_report']:.0%}; withheld below {metric['withheld_below_devices']} devices"
         )
     yield ""
+    yield (
+        f"A window's reports leave {facts['lateness']} after its end, spread at random over {facts['spread']}; "
+        f"they are taken for {facts['late_horizon']}."
+    )
+    yield ""
     yield "LOSS of one device, by plain addition"
     for label, key in (("any 28 days", "per_28_days"), ("any 365 days", "per_365_days")):
         loss = facts["epsilon"][key]
         yield (
             f"  {label}: at most ε = {loss['at_most']:g} (asked {loss['asked']:g}, cap {loss['cap']:g}); "
-            f"best guess at most {loss['best_guess']:.4%}"
+            f"best guess {_percent(loss['best_guess'])}"
         )
     yield f"  lifetime: at most ε = {facts['epsilon']['lifetime_cap']:g}"
     yield ""
