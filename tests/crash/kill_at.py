@@ -25,6 +25,7 @@ class Countdown:
         self.remaining = steps
         self.mark = mark
         self.is_counting = False
+        self.is_last = threading.Lock()
 
     def __call__(self, frame, kind, argument):
         name = self._step(frame, kind, argument)
@@ -35,7 +36,7 @@ class Countdown:
             if not self.is_counting:
                 return
         self.remaining -= 1
-        if self.remaining <= 0:
+        if self.remaining <= 0 and self.is_last.acquire(blocking=False):  # the MQTT thread counts too
             Path(self.mark).write_text(f"{kind} {name}")
             os.kill(os.getpid(), signal.SIGKILL)
 

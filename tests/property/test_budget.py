@@ -40,9 +40,12 @@ def test_no_span_ever_holds_more_than_its_cap(attempts, limits):
         refusal = check_caps(charged, limits, asked)
         would_pass = passed_caps([*charged, asked], limits)
 
-        assert (refusal.cap if refusal else None) == (would_pass[0] if would_pass else None)
+        assert (refusal is None) == (would_pass == [])
         if refusal is None:
             charged.append(asked)
+        else:
+            assert refusal.cap in would_pass
+            assert refusal.resets_at is None or CapName.LIFETIME not in would_pass
         assert passed_caps(charged, limits) == []
 
 
