@@ -13,10 +13,10 @@ from discreet_contract.policy.compile import build_policy, canonical_json
 from discreet_contract.policy.explain import explain, render
 from discreet_contract.policy.lint import lint_policy
 from discreet_contract.policy.release import sign_policy, verify_policy
-from policies import FLIGHTS, HOST, parsed
+from policies import FLIGHTS, HOST, MEDIA, parsed
 
 KEY = SigningKey(b"r" * 32)
-TEXTS = [path.read_text(encoding="utf-8") for path in (FLIGHTS, HOST)]
+TEXTS = [path.read_text(encoding="utf-8") for path in (FLIGHTS, HOST, MEDIA)]
 scalars = st.one_of(
     st.none(),
     st.booleans(),
