@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from discreet_contract.policy.check_personalization import check_logic, unknown_name, unknown_names
-from discreet_contract.policy.logic import unknown_operators, variables
+from discreet_contract.policy.logic import has_computed_variable, unknown_operators, variables
 from discreet_contract.policy.shape import ShapeProblem, closest
 from discreet_contract.policy.terms import share
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _PRIVATE = ("features", "scores", "segments", "flags")
 _PUBLIC = ("platform", "release")
+# Nothing that takes in a shared condition or makes a name while it runs: what enrolment reads is judged here, by name.
+_ENROLMENT = "var and or ! == != === !== < <= > >= in sem_ver starts_with ends_with"
+_ENROLMENT_OPERATORS = frozenset(_ENROLMENT.split())
 _WHY = "who takes part, in which arm and when must not depend on what the device keeps to itself; use `eligible`"
 
 
@@ -71,8 +74,13 @@ def _check_measures(policy: Policy, experiment: Experiment, path: Path) -> Itera
 
 def _check_enrolment(policy: Policy, logic: object, path: Path) -> Iterator[ShapeProblem]:
     known = [*_PUBLIC, *(f"cohorts.{name}" for name in policy.cohorts)]
-    for operation in dict.fromkeys(unknown_operators(logic)):
-        yield ShapeProblem(path, "CONDITION", f"unknown operator {operation!r}; JSONLogic and flagd's own are known")
+    for operation in dict.fromkeys(unknown_operators(logic, _ENROLMENT_OPERATORS)):
+        message = f"enrolment takes no {operation!r}; it takes {', '.join(sorted(_ENROLMENT_OPERATORS))}"
+        yield ShapeProblem(path, "CONDITION", message)
+    if has_computed_variable(logic):
+        yield ShapeProblem(
+            path, "PRIVATE_ENROLMENT", "enrolment names each variable in plain text, so that it can be judged"
+        )
     for name in dict.fromkeys(variables(logic)):
         if name in known:
             continue

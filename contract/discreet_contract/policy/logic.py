@@ -18,16 +18,31 @@ OPERATORS = frozenset(_STANDARD.split()) | {"fractional", "sem_ver", "starts_wit
 _OVER_ITEMS = {"map", "filter", "all", "none", "some", "reduce"}  # their second argument names an item's own parts
 
 
-def unknown_operators(logic: object) -> Iterator[str]:
-    """What stands where an operator should and is none."""
+def unknown_operators(logic: object, known: frozenset[str] = OPERATORS) -> Iterator[str]:
+    """What stands where an operator should and is none of the known ones."""
     if isinstance(logic, list):
         for part in logic:
-            yield from unknown_operators(part)
+            yield from unknown_operators(part, known)
     elif isinstance(logic, dict):
         for operation, arguments in logic.items():
-            if operation not in OPERATORS:
+            if operation not in known:
                 yield str(operation)
-            yield from unknown_operators(arguments)
+            yield from unknown_operators(arguments, known)
+
+
+def has_computed_variable(logic: object) -> bool:
+    """Whether any variable's name is worked out while the condition runs, or stands for everything there is."""
+    if isinstance(logic, list):
+        return any(has_computed_variable(part) for part in logic)
+    if not isinstance(logic, dict):
+        return False
+    for operation, arguments in logic.items():
+        listed = arguments if isinstance(arguments, list) else [arguments]
+        if operation == "var" and not (listed and isinstance(listed[0], str) and listed[0]):
+            return True
+        if has_computed_variable(listed):
+            return True
+    return False
 
 
 def variables(logic: object) -> Iterator[str]:

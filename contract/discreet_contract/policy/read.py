@@ -75,9 +75,10 @@ class PolicyText:
             return
         twice: set[Path] = set()
         for section, content in other.value.items():
-            mine = self.value.setdefault(section, content)
-            if mine is content:
+            if section not in self.value:
+                self.value[section] = content
                 continue
+            mine = self.value[section]
             if not isinstance(mine, dict) or not isinstance(content, dict):
                 twice.add((section,))
                 continue
