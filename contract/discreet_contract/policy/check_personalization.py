@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from discreet_contract.condition import problems as condition_problems
 from discreet_contract.durations import seconds
-from discreet_contract.policy.logic import evaluators, named_variants, unknown_operators, variables
+from discreet_contract.policy.logic import (
+    OPERATORS,
+    evaluators,
+    is_crowded,
+    named_variants,
+    unknown_operators,
+    variables,
+)
 from discreet_contract.policy.model import field_kinds
 from discreet_contract.policy.shape import ShapeProblem, closest
 
@@ -81,19 +88,26 @@ def unknown_name(name: str, known: Mapping[str, object], path: Path, what: str) 
 
 def check_logic(policy: Policy, logic: object, path: Path, groups: tuple[str, ...]) -> Iterator[ShapeProblem]:
     """Operators are known and every variable is in one of `groups`, as `name` or as `group.name`."""
-    yield from _check_operators(logic, path)
-    known = {name for group in groups for name in getattr(policy, group)}
+    yield from check_operators(logic, path)
+    known = {*groups, *(name for group in groups for name in getattr(policy, group))}
     known |= {f"{group}.{name}" for group in groups for name in getattr(policy, group)}
     for name in dict.fromkeys(variables(logic)):
         first, _, rest = name.partition(".")
-        owner = f"{first}.{rest.partition('.')[0]}" if first in groups else first
+        owner = f"{first}.{rest.partition('.')[0]}" if rest and first in groups else first
         if owner not in known:
             yield ShapeProblem(path, "UNKNOWN_VARIABLE", f"nothing here is named {name!r}{closest(owner, list(known))}")
 
 
-def _check_operators(logic: object, path: Path) -> Iterator[ShapeProblem]:
-    for operation in dict.fromkeys(unknown_operators(logic)):
-        yield ShapeProblem(path, "CONDITION", f"unknown operator {operation!r}; JSONLogic and flagd's own are known")
+def check_operators(
+    logic: object, path: Path, known: frozenset[str] = OPERATORS, wanted: str = "JSONLogic and flagd's own are known"
+) -> Iterator[ShapeProblem]:
+    """Every mapping of a condition is one operator out of `known`."""
+    if is_crowded(logic):
+        yield ShapeProblem(
+            path, "CONDITION", 'a condition is one operator and its arguments, like {">": [{var: x}, 1]}'
+        )
+    for operation in dict.fromkeys(unknown_operators(logic, known)):
+        yield ShapeProblem(path, "CONDITION", f"unknown operator {operation!r}; {wanted}")
 
 
 def _check_feature(policy: Policy, feature: Feature, path: Path) -> Iterator[ShapeProblem]:
@@ -161,8 +175,10 @@ def _check_span(feature: Feature, path: Path) -> Iterator[ShapeProblem]:
 def _check_flag(policy: Policy, flag: Flag, path: Path) -> Iterator[ShapeProblem]:
     if flag.default_variant is not None:
         yield from unknown_name(flag.default_variant, flag.variants, (*path, "defaultVariant"), "variant")
-    if len({_json_type(value) for value in flag.variants.values()}) > 1:
-        yield ShapeProblem((*path, "variants"), "FLAG", "variants of one flag have one type")
+    kinds = {_json_type(value) for value in flag.variants.values()}
+    if len(kinds) > 1 or not kinds <= {bool, str, float, dict}:
+        message = "variants of one flag have one type: true or false, text, number or mapping"
+        yield ShapeProblem((*path, "variants"), "FLAG", message)
     if not flag.targeting:
         return
     at = (*path, "targeting")
@@ -175,7 +191,7 @@ def _check_flag(policy: Policy, flag: Flag, path: Path) -> Iterator[ShapeProblem
 
 def _check_targeting(policy: Policy, logic: object, path: Path) -> Iterator[ShapeProblem]:
     """What an app's own context holds is unknown here; what the agent adds to it is not."""
-    yield from _check_operators(logic, path)
+    yield from check_operators(logic, path)
     for name in dict.fromkeys(variables(logic)):
         group, _, rest = name.partition(".")
         if rest and group in {"features", "scores", "segments", "experiments"}:

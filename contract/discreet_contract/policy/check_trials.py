@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from discreet_contract.policy.check_personalization import check_logic, unknown_name, unknown_names
-from discreet_contract.policy.logic import has_computed_variable, unknown_operators, variables
+from discreet_contract.policy.check_personalization import check_logic, check_operators, unknown_name, unknown_names
+from discreet_contract.policy.logic import has_computed_variable, variables
 from discreet_contract.policy.shape import ShapeProblem, closest
 from discreet_contract.policy.terms import share
 
@@ -74,9 +74,7 @@ def _check_measures(policy: Policy, experiment: Experiment, path: Path) -> Itera
 
 def _check_enrolment(policy: Policy, logic: object, path: Path) -> Iterator[ShapeProblem]:
     known = [*_PUBLIC, *(f"cohorts.{name}" for name in policy.cohorts)]
-    for operation in dict.fromkeys(unknown_operators(logic, _ENROLMENT_OPERATORS)):
-        message = f"enrolment takes no {operation!r}; it takes {', '.join(sorted(_ENROLMENT_OPERATORS))}"
-        yield ShapeProblem(path, "CONDITION", message)
+    yield from check_operators(logic, path, _ENROLMENT_OPERATORS, f"enrolment takes {_ENROLMENT}")
     if has_computed_variable(logic):
         yield ShapeProblem(
             path, "PRIVATE_ENROLMENT", "enrolment names each variable in plain text, so that it can be judged"

@@ -30,6 +30,15 @@ def unknown_operators(logic: object, known: frozenset[str] = OPERATORS) -> Itera
             yield from unknown_operators(arguments, known)
 
 
+def is_crowded(logic: object) -> bool:
+    """Whether anything in a condition has no operator, or more than one, so that nobody could say what it means."""
+    if isinstance(logic, list):
+        return any(is_crowded(part) for part in logic)
+    if not isinstance(logic, dict):
+        return False
+    return len(logic) != 1 or any(is_crowded(arguments) for arguments in logic.values())
+
+
 def has_computed_variable(logic: object) -> bool:
     """Whether any variable's name is worked out while the condition runs, or stands for everything there is."""
     if isinstance(logic, list):

@@ -238,3 +238,15 @@ def test_a_verdict_depends_on_the_day_it_is_asked_for():
     """`today` is an argument, so a verdict can be repeated."""
     assert "EXPIRED" not in {f.rule for f in lint_policy(built(), date(2027, 12, 31))}
     assert "EXPIRED" in {f.rule for f in lint_policy(built(), date(2028, 1, 1))}
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["{in: [binge, {var: segments}]}", "{var: segments.binge}", '{">": [{var: scores.binge}, 1]}', "{var: minutes_7d}"],
+)
+def test_who_is_eligible_is_followed_to_the_signal(condition):
+    """Through segments and scores: devices picked by what is measured differ by it already."""
+    text = MEDIA.read_text(encoding="utf-8")
+    policy = changed(text, [("effect: 30\n", f"effect: 30\n    eligible: {condition}\n")])
+
+    assert {finding.rule for finding in lint_policy(policy, TODAY)} == {"ELIGIBLE_BY_OUTCOME"}

@@ -36,10 +36,9 @@ def eligible_by_outcome(policy: Policy, _today: date) -> Iterator[Finding]:
     """An experiment that picks its devices by a feature of the very signal that its primary metric measures."""
     for name, experiment in policy.experiments.items():
         measured = policy.metrics[experiment.primary].from_
-        for variable in variables(experiment.eligible):
-            feature = policy.features.get(variable.removeprefix("features.").partition(".")[0])
-            if feature is not None and feature.from_ == measured:
-                yield ("experiments", name, "eligible"), f"{variable!r} comes from {measured!r}, which is measured too"
+        for feature in sorted(_features_behind(policy, experiment.eligible)):
+            if policy.features[feature].from_ == measured:
+                yield ("experiments", name, "eligible"), f"{feature!r} comes from {measured!r}, which is measured too"
 
 
 @rule
@@ -129,6 +128,23 @@ def experiment_costly(policy: Policy, _today: date) -> Iterator[Finding]:
         loss = sum(metric.epsilon * math.ceil(days * DAY / metric.window_seconds) for metric in metrics)
         if loss > EXPERIMENT_EPSILON:
             yield ("experiments", name), f"costs a device ε = {loss:g}, over {EXPERIMENT_EPSILON:g}"
+
+
+def _features_behind(policy: Policy, logic: object) -> set[str]:
+    """Features that a condition reads, directly or through scores and segments."""
+    found: set[str] = set()
+    for variable in variables(logic):
+        group, _, rest = variable.partition(".")
+        if group == "segments":
+            read = [policy.segments[rest]] if rest in policy.segments else policy.segments.values()
+            for segment in read:
+                found |= _features_behind(policy, [segment.when, segment.until])
+            continue
+        name = rest.partition(".")[0] if group in {"features", "scores"} else group
+        found |= {name} & policy.features.keys()
+        if name in policy.scores:
+            found |= policy.scores[name].weights.keys()
+    return found
 
 
 def _days(experiment: Experiment) -> int:
