@@ -19,8 +19,9 @@ from discreet_contract.cli.main import discreet
 from discreet_contract.mechanisms.discrete_laplace import DiscreteLaplace
 from discreet_contract.mechanisms.k_ary import KAryResponse
 from discreet_contract.mechanisms.randomized_response import RandomizedResponse
-from discreet_contract.policy import model
+from discreet_contract.policy import model, operation, personalization, terms, trials
 from discreet_contract.policy.lint import RULES
+from discreet_contract.policy.meanings import MEANINGS as POLICY_MEANINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,19 +45,38 @@ POLICY_RECORDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("signals.<name>.fields.<name>, type: boolean", model.BooleanField),
     ("metrics.<name>", model.Metric),
     ("metrics.<name>.display", model.Display),
+    ("features.<name>", personalization.Feature),
+    ("scores.<name>", personalization.Score),
+    ("segments.<name>", personalization.Segment),
+    ("flags.<name>", personalization.Flag),
+    ("cohorts.<name>", trials.Cohort),
+    ("layers.<name>", trials.Layer),
+    ("experiments.<name>", trials.Experiment),
+    ("retention", operation.Retention),
+    ("outbox", operation.Outbox),
+    ("senders.<name>", operation.Sender),
+    ("contracts.<signal>", operation.Contract),
+    ("guards.<name>", operation.Guard),
+    ("kill", operation.Kill),
 )
 
 # Names of the aliases that the records use, so that a table says "duration" and not a pattern.
 ALIASES: tuple[tuple[Any, str], ...] = (
     (durations.Duration, "duration"),
-    (model.Name, "name"),
-    (model.SignalName, "signal name"),
-    (model.FleetName, "fleet name"),
-    (model.SchemaVersion, "schema version"),
-    (model.Date, "date"),
-    (model.HexKey, "key in hex"),
-    (model.KeyId, "key id"),
-    (model.Category, "text, 1 to 64 characters"),
+    (terms.Name, "name"),
+    (terms.SignalName, "signal name"),
+    (terms.FleetName, "fleet name"),
+    (terms.SchemaVersion, "schema version"),
+    (terms.Date, "date"),
+    (terms.HexKey, "key in hex"),
+    (terms.KeyId, "key id"),
+    (terms.Category, "text, 1 to 64 characters"),
+    (terms.Percent, "share in %"),
+    (terms.Salt, "text, 1 to 64 characters"),
+    (terms.Label, "label"),
+    (terms.ExperimentName, "experiment name"),
+    (terms.Uid, "user or group id"),
+    (terms.Logic, "JSONLogic"),
 )
 
 # Configuration files: (file, table, struct).
@@ -67,84 +87,7 @@ CONFIG_RECORDS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("aggregator.toml", "broker", Broker),
 )
 
-MEANINGS: dict[str, str] = {
-    "Policy.discreet": "Version of the policy language.",
-    "Policy.fleet": "The fleet this policy is for. It stands in every topic and every report.",
-    "Policy.version": "Rises with every release. A device refuses a version that is not above its last one.",
-    "Policy.release": "Who released this version and why.",
-    "Policy.consent": (
-        "`opt-in`: nothing happens before `discreet agent on`. `opt-out` and `managed`: on until `discreet agent off`."
-    ),
-    "Policy.aggregator": "Who can open the envelopes.",
-    "Policy.signals": "What a device may record. Everything else is refused.",
-    "Policy.metrics": "What a device sends: one randomised value per metric and window.",
-    "Policy.budget": "Caps on what one device may lose.",
-    "Policy.lateness": "How long after its end a window stays open for events that reach the device late.",
-    "Policy.late_horizon": (
-        "How long the aggregator takes reports after the window's end, `lateness` and `spread`; how long devices keep "
-        "what they sent."
-    ),
-    "Policy.spread": "Each report waits for a random time of up to this, so that a fleet does not publish at once.",
-    "Policy.receipt_buckets": "Over how many topics the receipts are spread. More: less traffic for each device.",
-    "Policy.collector": "Built-in sources of events.",
-    "Policy.suppress": "Lints that are meant: rule → reason, three words or more.",
-    "Release.author": "Who answers for this version.",
-    "Release.reason": "Why it exists.",
-    "Release.migration": "What a breaking change asks of others. Free text; nothing checks it yet.",
-    "Aggregator.keys": "Public keys to seal to. Periods of validity may overlap; the youngest valid key is taken.",
-    "AggregatorKey.id": "Name of the key; it stands in every envelope in the clear.",
-    "AggregatorKey.public_key": "X25519 public key, as `discreet aggregator keys new` prints it.",
-    "AggregatorKey.from_": "First day (UTC) on which devices seal to it.",
-    "AggregatorKey.until": "First day (UTC) on which they no longer do. Without a valid key releases pause.",
-    "Budget.per_28_days": "Cap on the sum of ε over any 28 days of windows.",
-    "Budget.per_365_days": "Cap on the sum of ε over any 365 days of windows.",
-    "Budget.lifetime": "Cap on the sum of ε for ever.",
-    "Collector.host": "Samples of the host the agent runs on.",
-    "HostCollector.signal": (
-        "Signal that a sample becomes. Read where declared: `load_percent`, `memory_percent`, `memory_pressure`, "
-        "`temperature`, `uptime`."
-    ),
-    "HostCollector.every": "Time between two samples, at least one second.",
-    "Signal.version": "SchemaVer of its fields. An event names the version it was made for.",
-    "Signal.role": "Whether it triggers personalization or is measured. Read by the lint `TRIGGER_MEASURED` only.",
-    "Signal.kind": "What the event tells. Documentation; nothing reads it yet.",
-    "Signal.sensitivity": "How private it is. The highest one is part of what consent was given to.",
-    "Signal.why": "Why it is collected and how it is read.",
-    "Signal.owner": "Address of who answers for it.",
-    "Signal.expires": "Day its approval ends. Checked by the lints; the device goes on recording.",
-    "Signal.retention": "How long raw events are kept, counted from the event's own time, rounded up to a whole day.",
-    "Signal.fields": "Its fields. Others are dropped on receipt.",
-    "Signal.review": "Where it was approved.",
-    "Signal.accepts": "Older schema versions that are still taken as they are.",
-    "NumberField.min": "Least value that is accepted.",
-    "NumberField.max": "Greatest value that is accepted.",
-    "NumberField.unit": "Unit, for people.",
-    "NumberField.grid": "Step to which a metric rounds it; bounds of metrics lie on this grid.",
-    "NumberField.required": "Whether an event without this field is refused.",
-    "CategoryField.values": "The closed list. Its order breaks ties and numbers the payload. `none` is reserved.",
-    "CategoryField.required": "As for numbers.",
-    "BooleanField.required": "As for numbers.",
-    "Metric.from_": "Signal whose events count.",
-    "Metric.per_device": (
-        "One reduction: window's events → one value. `any`, `count` and `active_days` read no field and may stand "
-        "alone; the others are written `{reduction: field}`."
-    ),
-    "Metric.type": "What the value is, and so which mechanism may carry it.",
-    "Metric.window": "Length of the window, at least a minute. Windows are aligned to the UTC epoch.",
-    "Metric.epsilon": "What one report may cost.",
-    "Metric.owner": "Address of who reads it.",
-    "Metric.why": "Why it exists and how to read it.",
-    "Metric.where": (
-        "Only events for which this holds count. JSONLogic comparisons of one field with a constant: "
-        "`<`, `<=`, `>`, `>=`, `==`, `!=`, `in`, joined by `and`, `or`, `!`."
-    ),
-    "Metric.bounds": "The value is clamped to it; `count` and `mean` need it. In the raw unit, on the grid.",
-    "Metric.display": "How a reader scales it.",
-    "Metric.mechanism": "`auto` takes the one that fits the type. Compiling writes down which.",
-    "Metric.longitudinal": "New noise in every window.",
-    "Metric.min_devices": "Below this number of reports the aggregator withholds the figure.",
-    "Display.divide": "Divide by this for display.",
-    "Display.unit": "Unit after division.",
+MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AgentConfig.policy": "Signed policy file. Read at start only.",
     "AgentConfig.roots": "Pinned root public keys. A policy is obeyed if one of them signed it.",
     "AgentConfig.broker": "Where the broker is; the table `[broker]` below.",

@@ -10,7 +10,7 @@ import msgspec
 
 from discreet_contract.broker import Broker
 from discreet_contract.config import find_config, read_config
-from discreet_contract.policy.model import HexKey
+from discreet_contract.policy.terms import HexKey
 
 HINT = "docs/operations.md lists every key; deploy/device/agent.toml is a sample"
 

@@ -16,7 +16,7 @@ from discreet_contract.broker import Broker
 from discreet_contract.clock import Clock, ReplayClock, SystemClock
 from discreet_contract.config import find_config, read_config
 from discreet_contract.errors import ConfigError
-from discreet_contract.policy.model import FleetName, HexKey
+from discreet_contract.policy.terms import FleetName, HexKey
 
 _HINT = "see deploy/server for a sample; name another file with --config"
 DATABASE_NAME = "aggregator.db"

@@ -40,7 +40,7 @@ version: 1
 release: {{author: tests@example.org, reason: a policy for whole deployments}}
 consent: managed
 aggregator: {{keys: [{{id: test, public_key: "{public_key}", from: 2020-01-01, until: 2040-01-01}}]}}
-budget: {{per_28_days: 100000, per_365_days: 100000, lifetime: 100000}}
+budget: {{per_28_days: 100000, per_365_days: 100000, lifetime: 100000, exhaustible: "tests of minutes, not of years"}}
 lateness: 0s
 late_horizon: 1d
 spread: 0s

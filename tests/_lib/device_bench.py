@@ -27,7 +27,7 @@ release: {{author: tests@example.org, reason: a policy for tests}}
 consent: {consent}
 aggregator:
   keys: [{{id: test, public_key: "{public_key}", from: 2020-01-01, until: {until}}}]
-budget: {{per_28_days: {cap}, per_365_days: 1000, lifetime: 1000}}
+budget: {{per_28_days: {cap}, per_365_days: 1000, lifetime: 1000, exhaustible: "tests run into the caps"}}
 lateness: 1m
 late_horizon: 1d
 spread: {spread}

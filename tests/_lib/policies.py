@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "policies" / "examples"
 FLIGHTS = EXAMPLES / "flights.yaml"
 HOST = EXAMPLES / "host.yaml"
+MEDIA = EXAMPLES / "media.yaml"
 FILE = "p.yaml"
 
 

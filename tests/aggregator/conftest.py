@@ -33,6 +33,7 @@ fleet: {fleet}
 version: {version}
 release: {{author: a@example.org, reason: tests, migration: none}}
 consent: managed
+budget: {{exhaustible: "tests of a few windows"}}
 aggregator: {{keys: [{{id: k1, public_key: "{public}", from: 2020-01-01, until: 2030-01-01}}]}}
 lateness: 2h
 late_horizon: 35d

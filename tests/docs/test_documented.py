@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from typing import get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -16,6 +17,8 @@ from discreet_contract.errors import ExitCode
 from discreet_contract.mechanisms.catalogue import FITTING
 from discreet_contract.policy import model
 from discreet_contract.policy.lint import RULES
+from discreet_contract.policy.meanings import MEANINGS
+from discreet_contract.policy.schema import schema_text
 from discreet_contract.wire import Verdict
 from documents import COGGED, ROOT, name_of, reference
 
@@ -64,12 +67,32 @@ def test_every_setting_is_documented(file, table, record):
 
 def test_every_record_of_the_policy_language_is_in_the_reference():
     known = {record for _, record in reference().POLICY_RECORDS}
-    records = {
-        kind
-        for kind in vars(model).values()
-        if isinstance(kind, type) and issubclass(kind, model._Record) and kind is not model._Record
+    assert set(records_under(model.Policy)) == known
+
+
+def records_under(kind):
+    """Every record that a policy may hold."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        yield kind
+        for hint in get_type_hints(kind).values():
+            yield from records_under(hint)
+    for part in get_args(kind):
+        yield from records_under(part)
+
+
+def test_every_key_of_the_policy_language_has_a_meaning_and_no_meaning_is_left_over():
+    keys = {
+        f"{record.__name__}.{field.name}"
+        for record in records_under(model.Policy)
+        for field in msgspec.structs.fields(record)
     }
-    assert records == known
+    assert set(MEANINGS) == keys
+
+
+def test_the_schema_that_editors_read_is_current():
+    """`discreet policy schema > policies/schema/policy.schema.json` mends it."""
+    kept = ROOT / "policies" / "schema" / "policy.schema.json"
+    assert kept.read_text(encoding="utf-8") == schema_text()
 
 
 @pytest.mark.parametrize("rule", [*RULES, "UNUSED_SUPPRESSION", "UNEXPLAINED_SUPPRESSION"])
@@ -78,8 +101,9 @@ def test_every_lint_is_documented(rule):
 
 
 def test_every_error_of_the_policy_language_is_documented():
-    paths = [POLICY_CODE / name for name in ("read.py", "shape.py", "check.py", "compile.py")]
-    rules = {text for text in literals(*paths) if re.fullmatch(r"[A-Z][A-Z_]+", text)}
+    paths = [POLICY_CODE / name for name in ("read.py", "shape.py", "compile.py")]
+    paths += POLICY_CODE.glob("check*.py")
+    rules = {text for text in literals(*paths) if re.fullmatch(r"[A-Z][A-Z_]*[A-Z]", text)}
     assert rules
     assert {rule for rule in rules if f"`{rule}`" not in POLICIES} == set()
 

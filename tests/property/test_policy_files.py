@@ -1,8 +1,10 @@
 """Whatever is done to a policy file, the answer is a policy or a list of problems in it."""
 
 import copy
+import json
 from datetime import date
 
+import msgspec
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,11 +14,12 @@ from discreet_contract.errors import PolicyError
 from discreet_contract.policy.compile import build_policy, canonical_json
 from discreet_contract.policy.explain import explain, render
 from discreet_contract.policy.lint import lint_policy
+from discreet_contract.policy.model import Policy
 from discreet_contract.policy.release import sign_policy, verify_policy
-from policies import FLIGHTS, HOST, parsed
+from policies import FLIGHTS, HOST, MEDIA, parsed
 
 KEY = SigningKey(b"r" * 32)
-TEXTS = [path.read_text(encoding="utf-8") for path in (FLIGHTS, HOST)]
+TEXTS = [path.read_text(encoding="utf-8") for path in (FLIGHTS, HOST, MEDIA)]
 scalars = st.one_of(
     st.none(),
     st.booleans(),
@@ -58,6 +61,7 @@ def outcome(text):
         assert_inside(text, exc.problems)
         return
     lint_policy(policy, date(2026, 11, 1))
+    assert msgspec.convert(json.loads(canonical_json(policy)), Policy) == policy
     render(explain(policy, bytes(32)))
     assert canonical_json(
         verify_policy(sign_policy(policy, [KEY]), [KEY.verify_key.encode().hex()]).policy

@@ -1,4 +1,7 @@
-"""Do the parts of a well-formed policy fit one another? Every misfit is an error at a path."""
+"""Do the parts of a well-formed policy fit one another? Every misfit is an error at a path.
+
+Signals, metrics, keys and the budget here; the other sections in the modules beside this one.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ from bisect import bisect_right
 from datetime import date
 from typing import TYPE_CHECKING
 
-from discreet_contract.accounting import DAY_SECONDS, cap_to_nano, to_nano
+from discreet_contract.accounting import DAY_SECONDS, CapName, cap_to_nano, to_nano
 from discreet_contract.condition import problems as condition_problems
 from discreet_contract.durations import seconds
 from discreet_contract.envelope import is_usable_key
 from discreet_contract.mechanisms.catalogue import FITTING
 from discreet_contract.mechanisms.discrete_laplace import MAX_RANGE
-from discreet_contract.policy.model import NONE_LABEL, CategoryField, NumberField
+from discreet_contract.policy.check_operation import check_operation
+from discreet_contract.policy.check_personalization import check_personalization
+from discreet_contract.policy.check_trials import check_trials
+from discreet_contract.policy.model import NONE_LABEL, CategoryField, NumberField, field_kinds, kind_of
 from discreet_contract.policy.shape import ShapeProblem, closest
 
 if TYPE_CHECKING:
@@ -45,9 +51,13 @@ def check_model(policy: Policy) -> list[ShapeProblem]:
         found += _check_signal(signal, ("signals", name))
     for name, metric in policy.metrics.items():
         found += _check_metric(policy, metric, ("metrics", name))
+    found += _check_rotation(policy)
     found += _check_dates(policy)
     found += _check_collector(policy)
     found += _check_budget(policy)
+    found += check_personalization(policy)
+    found += check_trials(policy)
+    found += check_operation(policy)
     return found
 
 
@@ -59,7 +69,13 @@ def _check_signal(signal: Signal, path: Path) -> Iterator[ShapeProblem]:
                 yield ShapeProblem(at, "BOUNDS", "a number has finite bounds with min < max")
             elif max(field.max - field.min, abs(field.min), abs(field.max)) / field.grid > 2**53:
                 yield ShapeProblem(at, "BOUNDS", "more steps of the grid than a number can tell apart")
+            elif field.default is not None and not field.min <= field.default <= field.max:
+                yield ShapeProblem((*at, "default"), "DEFAULT", "the default lies outside of the field's own bounds")
         if isinstance(field, CategoryField):
+            if field.default is not None and field.default not in field.values:
+                near = closest(field.default, list(field.values))
+                message = f"the default {field.default!r} is none of the values{near}"
+                yield ShapeProblem((*at, "default"), "DEFAULT", message)
             if len(set(field.values)) < len(field.values):
                 yield ShapeProblem((*at, "values"), "DUPLICATE", "a category value stands twice")
             if NONE_LABEL in field.values:
@@ -75,8 +91,7 @@ def _check_metric(policy: Policy, metric: Metric, path: Path) -> Iterator[ShapeP
         yield ShapeProblem((*path, "from"), "UNKNOWN_SIGNAL", f"no signal {metric.from_!r}{near}")
         return
     if metric.where is not None:
-        kinds = {name: _kind(field) for name, field in signal.fields.items()}
-        for message in condition_problems(metric.where, kinds):
+        for message in condition_problems(metric.where, field_kinds(signal)):
             yield ShapeProblem((*path, "where"), "CONDITION", message)
     if not 60 <= seconds(metric.window) <= MAX_WINDOW_SECONDS:
         yield ShapeProblem((*path, "window"), "WINDOW", "a window is at least one minute and at most 366 days")
@@ -108,9 +123,9 @@ def _check_reduction(signal: Signal, metric: Metric, path: Path) -> Iterator[Sha
     if field is None:
         near = closest(metric.field, list(signal.fields))
         yield ShapeProblem(at, "UNKNOWN_FIELD", f"signal {metric.from_!r} has no field {metric.field!r}{near}")
-    elif _kind(field) not in kind or (metric.reduction == "last" and _type_of(field) != metric.type):
+    elif kind_of(field) not in kind or (metric.reduction == "last" and _type_of(field) != metric.type):
         yield ShapeProblem(
-            at, "REDUCTION", f"{metric.reduction!r} reads a {kind}, {metric.field!r} is a {_kind(field)}"
+            at, "REDUCTION", f"{metric.reduction!r} reads a {kind}, {metric.field!r} is a {kind_of(field)}"
         )
 
 
@@ -172,29 +187,70 @@ def _check_collector(policy: Policy) -> Iterator[ShapeProblem]:
         yield ShapeProblem(("collector", "host", "every"), "VALUE", "at most one sample a second")
 
 
+def _check_rotation(policy: Policy) -> Iterator[ShapeProblem]:
+    for name, metric in policy.metrics.items():
+        if metric.rotate is None:
+            continue
+        group = [other for other in policy.metrics.values() if other.rotate == metric.rotate]
+        at = ("metrics", name, "rotate")
+        if len(group) < 2:
+            near = closest(metric.rotate, [m.rotate for m in policy.metrics.values() if m.rotate and m is not metric])
+            yield ShapeProblem(at, "ROTATE", f"nothing takes turns with the only metric of {metric.rotate!r}{near}")
+        elif len({other.window_seconds for other in group}) > 1:
+            yield ShapeProblem(at, "ROTATE", "metrics that take turns have one `window`")
+
+
 def _check_budget(policy: Policy) -> Iterator[ShapeProblem]:
-    """A single window of every metric must fit; when a steady run would stop is a lint's business."""
-    asked = sum(to_nano(metric.epsilon) for metric in policy.metrics.values())
-    for name in ("per_28_days", "per_365_days", "lifetime"):
-        cap = cap_to_nano(getattr(policy.budget, name))
-        if asked > cap:
-            message = f"one window of every metric costs ε = {asked / 1e9:g}, over the cap of {cap / 1e9:g}"
-            yield ShapeProblem(("budget", name), "BUDGET", message)
+    """A single window must fit under every cap, and a device that reports every window must never be refused by one."""
+    asked = sum(nano for nano, _ in _rates(policy))
+    for cap in CapName:
+        limit = cap_to_nano(getattr(policy.budget, cap))
+        if asked > limit:
+            message = f"one window of every metric costs ε = {asked / 1e9:g}, over the cap of {limit / 1e9:g}"
+            yield ShapeProblem(("budget", cap.value), "BUDGET", message)
+            return
+    if any(window < 60 for _, window in _rates(policy)):
+        return  # reported as such, and no day could be meant
+    said = len(policy.budget.exhaustible.split())
+    if said >= 3:
+        return
+    for cap, day in first_refusals(policy).items():
+        advice = (
+            "say so in words, three or more" if said else "send less, raise the cap, or say why under `exhaustible`"
+        )
+        message = f"a device that reports every window is first refused by this cap on day {day:.4g}; {advice}"
+        yield ShapeProblem(("budget", cap.value), "BUDGET", message)
+
+
+def first_refusals(policy: Policy) -> dict[CapName, float]:
+    """For each cap that refuses a device which reports every window: on which day first, within the device's life."""
+    life = seconds(policy.budget.device_life) / DAY_SECONDS
+    return {cap: day for cap, day in _refusal_days(policy).items() if cap is not CapName.LIFETIME or day < life}
 
 
 def days_until_spent(policy: Policy) -> float | None:
     """Days until a device that reports every window is first refused by a cap; None if it never is."""
-    rates = [(to_nano(m.epsilon), m.window_seconds) for m in policy.metrics.values()]
-    first: list[float] = []
-    for cap, span in (
-        (policy.budget.per_28_days, 28),
-        (policy.budget.per_365_days, 365),
-        (policy.budget.lifetime, None),
-    ):
-        days = _day_passed(rates, cap_to_nano(cap), span)
-        if days is not None:
-            first.append(days)
-    return min(first) if first else None
+    return min(_refusal_days(policy).values(), default=None)
+
+
+def _refusal_days(policy: Policy) -> dict[CapName, float]:
+    """For each cap that refuses a steady device within a hundred years: on which day first."""
+    found: dict[CapName, float] = {}
+    for cap, span in ((CapName.PER_28_DAYS, 28), (CapName.PER_365_DAYS, 365), (CapName.LIFETIME, None)):
+        day = _day_passed(_rates(policy), cap_to_nano(getattr(policy.budget, cap)), span)
+        if day is not None:
+            found[cap] = day
+    return found
+
+
+def _rates(policy: Policy) -> list[tuple[int, int]]:
+    """(nano-ε, window in seconds) of all that a device charges; of a `rotate` group the dearest member, always."""
+    turns: dict[str, tuple[int, int]] = {}
+    for name, metric in policy.metrics.items():
+        turn = f"rotate {metric.rotate}" if metric.rotate else name
+        rate = (to_nano(metric.epsilon), metric.window_seconds)
+        turns[turn] = max(turns.get(turn, rate), rate)
+    return list(turns.values())
 
 
 def _day_passed(rates: list[tuple[int, int]], cap: int, span_days: int | None) -> float | None:
@@ -204,12 +260,6 @@ def _day_passed(rates: list[tuple[int, int]], cap: int, span_days: int | None) -
     # What was charged up to a second only grows, so the first second past the cap is found by halving.
     passed = bisect_right(range(horizon), cap, key=lambda at: sum(nano * (at // w + 1) for nano, w in rates))
     return passed / DAY_SECONDS
-
-
-def _kind(field: Field) -> str:
-    if isinstance(field, NumberField):
-        return "number"
-    return "category" if isinstance(field, CategoryField) else "boolean"
 
 
 def _type_of(field: Field) -> str:

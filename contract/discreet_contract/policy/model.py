@@ -8,37 +8,37 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-from discreet_contract.durations import END, Duration, seconds
-
-Name: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,39}" + END, description="lower case, digits, _")]
-SignalName: TypeAlias = Annotated[
-    str,
-    Meta(pattern=r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){0,3}" + END, max_length=64, description="dotted lower case"),
-]
-FleetName: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,39}" + END, description="lower case, digits, -")]
-SchemaVersion: TypeAlias = Annotated[
-    str,
-    Meta(pattern=r"^[1-9][0-9]{0,3}-[0-9]{1,4}-[0-9]{1,4}" + END, description="SchemaVer: model-revision-addition"),
-]
-Date: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]" + END, description="YYYY-MM-DD")]
-HexKey: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}" + END, description="32 bytes in hex")]
-KeyId: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,8}" + END, description="at most 8 of a-z, 0-9, -")]
-Epsilon: TypeAlias = Annotated[float, Meta(gt=0, le=16)]
-Category: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
+from discreet_contract.durations import Duration, seconds
+from discreet_contract.policy.operation import Contract, Guard, Kill, Outbox, Retention, Sender
+from discreet_contract.policy.personalization import Feature, Flag, Score, Segment
+from discreet_contract.policy.terms import (
+    Category,
+    Date,
+    Epsilon,
+    ExperimentName,
+    FleetName,
+    HexKey,
+    KeyId,
+    Label,
+    Logic,
+    Name,
+    Percent,
+    Record,
+    SchemaVersion,
+    SignalName,
+)
+from discreet_contract.policy.trials import Cohort, Experiment, Layer
 
 NONE_LABEL = "none"  # implicit last category of every category metric: the device had nothing to say
 
 Reduction: TypeAlias = Literal["any", "count", "sum", "mean", "min", "max", "last", "most_frequent", "active_days"]
 MetricType: TypeAlias = Literal["binary", "category", "count", "mean"]
+Dimension: TypeAlias = Literal["experiments", "platform", "release"]  # public facts only: DESIGN.md §5
 
 
-class _Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=False):
-    pass
-
-
-class NumberField(_Record, tag_field="type", tag="number", frozen=True):
+class NumberField(Record, tag_field="type", tag="number", frozen=True):
     """A bounded number; `grid` is the step it is rounded to before anything is measured."""
 
     min: float
@@ -46,25 +46,35 @@ class NumberField(_Record, tag_field="type", tag="number", frozen=True):
     unit: str = ""
     grid: Annotated[float, Meta(gt=0)] = 1.0
     required: bool = True
+    default: float | None = None
 
 
-class CategoryField(_Record, tag_field="type", tag="category", frozen=True):
+class CategoryField(Record, tag_field="type", tag="category", frozen=True):
     """One of a closed list of values; their order is public and breaks ties."""
 
     values: Annotated[tuple[Category, ...], Meta(min_length=2, max_length=1000)]
     required: bool = True
+    default: str | None = None
 
 
-class BooleanField(_Record, tag_field="type", tag="boolean", frozen=True):
+class BooleanField(Record, tag_field="type", tag="boolean", frozen=True):
     """True or false."""
 
     required: bool = True
+    default: bool | None = None
 
 
 Field: TypeAlias = NumberField | CategoryField | BooleanField
 
 
-class Signal(_Record, frozen=True):
+def kind_of(field: Field) -> str:
+    """A field's kind, as conditions and reductions know it."""
+    if isinstance(field, NumberField):
+        return "number"
+    return "category" if isinstance(field, CategoryField) else "boolean"
+
+
+class Signal(Record, frozen=True):
     """One kind of event that a device may record, and for how long."""
 
     version: SchemaVersion
@@ -84,14 +94,19 @@ class Signal(_Record, frozen=True):
         return version == self.version or version in self.accepts
 
 
-class Display(_Record, frozen=True):
+def field_kinds(signal: Signal) -> dict[str, str]:
+    """Each field's kind: what a `where` condition is checked against."""
+    return {name: kind_of(field) for name, field in signal.fields.items()}
+
+
+class Display(Record, frozen=True):
     """How a reader scales a metric; the device never does."""
 
     divide: Annotated[float, Meta(gt=0)] = 1.0
     unit: str = ""
 
 
-class Metric(_Record, frozen=True):
+class Metric(Record, frozen=True):
     """One bounded value per device and window, randomised, and the mean or shares of it."""
 
     from_: SignalName = msgspec.field(name="from")
@@ -107,6 +122,8 @@ class Metric(_Record, frozen=True):
     mechanism: Literal["auto", "rr-1", "krr-1", "dlap-1"] = "auto"
     longitudinal: Literal["fresh"] = "fresh"
     min_devices: Annotated[int, Meta(ge=1)] = 50
+    by: tuple[Dimension, ...] = ()
+    rotate: Name | None = None
 
     @property
     def reduction(self) -> Reduction:
@@ -124,15 +141,17 @@ class Metric(_Record, frozen=True):
         return seconds(self.window)
 
 
-class Budget(_Record, frozen=True):
+class Budget(Record, frozen=True):
     """Caps on the sum of ε over all metrics of one device."""
 
     per_28_days: Annotated[float, Meta(gt=0)] = 4.0
     per_365_days: Annotated[float, Meta(gt=0)] = 24.0
     lifetime: Annotated[float, Meta(gt=0)] = 120.0
+    device_life: Duration = "1095d"
+    exhaustible: str = ""
 
 
-class AggregatorKey(_Record, frozen=True):
+class AggregatorKey(Record, frozen=True):
     """A public key to seal to, valid in [from, until)."""
 
     id: KeyId
@@ -141,13 +160,13 @@ class AggregatorKey(_Record, frozen=True):
     until: Date
 
 
-class Aggregator(_Record, frozen=True):
+class Aggregator(Record, frozen=True):
     """Who can open the envelopes."""
 
     keys: Annotated[tuple[AggregatorKey, ...], Meta(min_length=1, max_length=8)]
 
 
-class Release(_Record, frozen=True):
+class Release(Record, frozen=True):
     """Why this version exists."""
 
     author: str
@@ -155,20 +174,20 @@ class Release(_Record, frozen=True):
     migration: str = ""
 
 
-class HostCollector(_Record, frozen=True):
+class HostCollector(Record, frozen=True):
     """The built-in source: samples of the host it runs on."""
 
     signal: SignalName
     every: Duration
 
 
-class Collector(_Record, frozen=True):
+class Collector(Record, frozen=True):
     """Built-in sources."""
 
     host: HostCollector | None = None
 
 
-class Policy(_Record, frozen=True):
+class Policy(Record, frozen=True):
     """Everything that may happen on a device of this fleet."""
 
     discreet: Literal[1]
@@ -184,5 +203,23 @@ class Policy(_Record, frozen=True):
     late_horizon: Duration = "35d"
     spread: Duration = "1h"
     receipt_buckets: Literal[1, 16, 256, 4096] = 16
+    padding: Literal[256, 512, 1024, 4096] = 256
+    expected_devices: Annotated[int, Meta(ge=1)] | None = None
+    undeclared: Literal["drop", "refuse"] = "drop"
     collector: Collector = Collector()
+    retention: Retention = Retention()
+    outbox: Outbox = Outbox()
+    senders: Annotated[dict[Name, Sender], Meta(max_length=100)] = {}
+    contracts: Annotated[dict[SignalName, Contract], Meta(max_length=200)] = {}
+    features: Annotated[dict[Name, Feature], Meta(max_length=200)] = {}
+    scores: Annotated[dict[Name, Score], Meta(max_length=100)] = {}
+    segments: Annotated[dict[Name, Segment], Meta(max_length=100)] = {}
+    flags: Annotated[dict[Label, Flag], Meta(max_length=200)] = {}
+    evaluators: Annotated[dict[Label, Logic], Meta(max_length=100)] = {}
+    cohorts: Annotated[dict[Name, Cohort], Meta(max_length=100)] = {}
+    holdout: Percent = "0%"
+    layers: Annotated[dict[Name, Layer], Meta(max_length=100)] = {}
+    experiments: Annotated[dict[ExperimentName, Experiment], Meta(max_length=100)] = {}
+    guards: Annotated[dict[Name, Guard], Meta(max_length=100)] = {}
+    kill: Kill = Kill()
     suppress: dict[str, str] = {}  # lint rule → reason

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from discreet_contract.policy.model import Metric, Policy
 
 
-_WORDS = {"why", "owner", "display"}
+_WORDS = {"why", "owner", "display", "rotate"}  # taking turns changes who reports when, not what is said
 
 
 @dataclass(frozen=True, slots=True)

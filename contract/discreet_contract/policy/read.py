@@ -1,4 +1,4 @@
-"""A policy file → builtins, with the line and column of every key and value.
+"""A policy file, or a folder of them → builtins, with file, line and column of every key and value.
 
 YAML is read in a strict dialect: no anchors, no duplicate keys, no tags, only `true` and
 `false` are booleans and only JSON's numbers are numbers, so that `on`, `0777`, `1:30` and
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -23,16 +24,37 @@ if TYPE_CHECKING:
 
 MAX_POLICY_BYTES = 1_000_000
 MAX_DEPTH = 40
+MAX_FILES = 200  # of a policy folder
 MAX_INTEGER = 2**53 - 1  # what canonical JSON carries exactly
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    file: str
+    line: int  # from 1
+    column: int  # from 1
+
+    def problem(self, rule: str, message: str) -> Problem:
+        return Problem(self.file, self.line, self.column, rule, message)
 
 
 class _Positions:
     """Where each path of the document stands: its value, and the key that leads to it."""
 
     def __init__(self) -> None:
-        self.values: dict[Path, yaml.Mark] = {}
-        self.keys: dict[Path, yaml.Mark] = {}
+        self.values: dict[Path, _Place] = {}
+        self.keys: dict[Path, _Place] = {}
         self.unreadable: set[Path] = set()
+
+    def take(self, other: _Positions, dropped: set[Path]) -> None:
+        """Add the places of another file, without what stands in `dropped` paths; the first place of a path stays."""
+
+        def kept(path: Path) -> bool:
+            return not any(path[:length] in dropped for length in (1, 2))
+
+        self.values = {path: place for path, place in other.values.items() if kept(path)} | self.values
+        self.keys = {path: place for path, place in other.keys.items() if kept(path)} | self.keys
+        self.unreadable |= {path for path in other.unreadable if kept(path)}
 
 
 class PolicyText:
@@ -44,6 +66,31 @@ class PolicyText:
         self.problems = problems
         self._positions = positions
 
+    def merge(self, other: PolicyText) -> None:
+        """Take in another file of the same policy: sections of named things add up, everything else stands once."""
+        self.problems += other.problems
+        if not isinstance(self.value, dict) or not isinstance(other.value, dict):
+            broken = self if not isinstance(self.value, dict) else other
+            self.problems.append(broken.problem((), "TYPE", "a file of a policy folder is a mapping"))
+            return
+        twice: set[Path] = set()
+        for section, content in other.value.items():
+            if section not in self.value:
+                self.value[section] = content
+                continue
+            mine = self.value[section]
+            if not isinstance(mine, dict) or not isinstance(content, dict):
+                twice.add((section,))
+                continue
+            twice |= {(section, name) for name in content if name in mine}
+            self.value[section] = content | mine
+        for path in sorted(twice, key=str):
+            for one, elsewhere in ((self, other), (other, self)):
+                where = elsewhere.problem(path, "", "", on_key=True)
+                message = f"key {'.'.join(map(str, path))!r} also stands in {where.file}:{where.line}"
+                self.problems.append(one.problem(path, "DUPLICATE_KEY", message, on_key=True))
+        self._positions.take(other._positions, twice)
+
     def is_unreadable(self, path: Path) -> bool:
         """Whether the value at `path`, or one around it, was refused by the reader."""
         return any(path[:length] in self._positions.unreadable for length in range(len(path) + 1))
@@ -54,9 +101,9 @@ class PolicyText:
         if on_key:
             first, second = second, first
         for length in range(len(path), -1, -1):
-            mark = first.get(path[:length]) or second.get(path[:length])
-            if mark is not None:
-                return Problem(self.file, mark.line + 1, mark.column + 1, rule, message)
+            place = first.get(path[:length]) or second.get(path[:length])
+            if place is not None:
+                return place.problem(rule, message)
         return Problem(self.file, 1, 1, rule, message)
 
 
@@ -96,7 +143,32 @@ for _kind, _form, _first in (
 
 
 def read_policy_text(path: FilePath) -> PolicyText:
-    """Read one YAML file. Raises PolicyError where no document can be made of it at all."""
+    """Read a YAML file, or every `*.yaml` of a folder as one policy.
+
+    Raises PolicyError where no document can be made of it at all.
+    """
+    if not path.is_dir():
+        return _read_file(path)
+    files = sorted(file for file in path.rglob("*.yaml") if file.is_file())[: MAX_FILES + 1]
+    if not files or len(files) > MAX_FILES:
+        message = f"a policy folder holds one to {MAX_FILES} files named *.yaml"
+        raise PolicyError([Problem(str(path), 1, 1, "FOLDER", message)])
+    texts: list[PolicyText] = []
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            texts.append(_read_file(file))
+        except PolicyError as exc:
+            problems += exc.problems
+    if problems:
+        raise PolicyError(sorted(problems + [problem for text in texts for problem in text.problems]))
+    whole, *others = texts
+    for text in others:
+        whole.merge(text)
+    return whole
+
+
+def _read_file(path: FilePath) -> PolicyText:
     content = read_or_explain(
         path, what="a policy", hint="name an existing policy file, like policies/examples/flights.yaml"
     )
@@ -132,7 +204,7 @@ class _Builder:
         self._scalars = _Loader("")
 
     def build(self, node: yaml.Node, path: Path) -> Any:
-        self._positions.values[path] = node.start_mark
+        self._positions.values[path] = self._place(node)
         if id(node) in self._reported:
             self._positions.unreadable.add(path)
             return None
@@ -159,7 +231,7 @@ class _Builder:
             if key in result:
                 self._refuse(key_node, "DUPLICATE_KEY", f"key {key!r} stands twice")
                 continue
-            self._positions.keys[(*path, key)] = key_node.start_mark
+            self._positions.keys[(*path, key)] = self._place(key_node)
             result[key] = self.build(value_node, (*path, key))
         return result
 
@@ -182,8 +254,10 @@ class _Builder:
         self._positions.unreadable.add(path)
 
     def _refuse(self, node: yaml.Node, rule: str, message: str) -> None:
-        mark = node.start_mark
-        self._problems.append(Problem(self._file, mark.line + 1, mark.column + 1, rule, message))
+        self._problems.append(self._place(node).problem(rule, message))
+
+    def _place(self, node: yaml.Node) -> _Place:
+        return _Place(self._file, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 def _is_text(value: str) -> bool:

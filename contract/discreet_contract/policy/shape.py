@@ -55,7 +55,7 @@ def _walk(kind: Any, value: object, path: Path, problems: list[ShapeProblem]) ->
         _walk_struct(bare, value, path, problems)
         return
     if origin in {Union, types.UnionType}:
-        _walk_union(get_args(bare), value, path, problems)
+        _walk_union(bare, value, path, problems)
         return
     if origin is dict:
         key_kind, item_kind = get_args(bare)
@@ -90,12 +90,16 @@ def _walk_struct(record: type[Struct], value: object, path: Path, problems: list
             problems.append(ShapeProblem(path, "MISSING_KEY", f"key {name!r} is missing", on_key=True))
 
 
-def _walk_union(kinds: tuple[Any, ...], value: object, path: Path, problems: list[ShapeProblem]) -> None:
+def _walk_union(kind: Any, value: object, path: Path, problems: list[ShapeProblem]) -> None:
+    kinds = get_args(kind)
     if value is None and type(None) in kinds:
         return
-    choices = [kind for kind in kinds if kind is not type(None)]
+    choices = [choice for choice in kinds if choice is not type(None)]
     if len(choices) == 1:
         _walk(choices[0], value, path, problems)
+        return
+    if not any(_has_structs(choice) for choice in choices):
+        _check_leaf(kind, value, path, problems)
         return
     if not isinstance(value, dict):
         problems.append(ShapeProblem(path, "TYPE", f"expected a mapping, found {_kind_of(value)}"))
@@ -117,7 +121,7 @@ def _walk_mapping(kinds: tuple[Any, Any], value: object, path: Path, problems: l
         return
     for key, item in value.items():
         _check_leaf(key_kind, key, (*path, key), problems, on_key=True)
-        if _has_structs(item_kind):
+        if item_kind is not Any:
             _walk(item_kind, item, (*path, key), problems)
 
 

@@ -1,6 +1,7 @@
 """`discreet policy` as people and scripts meet it: exit codes, JSON, the next step."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from discreet_contract import __version__
 from discreet_contract.cli.main import main
 from discreet_contract.cli.policy import policy as policy_group
 from discreet_contract.errors import ExitCode
-from policies import FLIGHTS, HOST, edited
+from policies import FLIGHTS, HOST, MEDIA, edited
 
 TODAY = ("--today", "2026-11-01")
 
@@ -221,3 +222,71 @@ def test_a_root_key_file_is_private(run, tmp_path):
     run("policy", "keys", "new", tmp_path / "root.key")
 
     assert (tmp_path / "root.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_policy_lints_clean(run, tmp_path):
+    """The first thing an operator does ends well."""
+    path = tmp_path / "mine.yaml"
+    code, out, _ = run("policy", "new", path)
+    assert code == 0
+    assert f"discreet policy lint {path}" in out
+
+    assert run("policy", "lint", path)[:2] == (0, f"{path}: clean\n")
+    assert run("policy", "explain", path)[0] == 0
+
+
+def test_a_new_policy_goes_to_standard_output_and_over_no_file(run, tmp_path):
+    """A policy is never overwritten."""
+    code, out, _ = run("policy", "new")
+    assert code == 0
+    assert out.startswith("# A first policy.")
+    assert "@" not in re.sub(r"[a-z]+@[a-z.]+", "", out)
+
+    kept = tmp_path / "kept.yaml"
+    kept.write_text("mine")
+    code, _, err = run("policy", "new", kept)
+    assert code == ExitCode.CONFIG
+    assert "next: choose another name" in err
+    assert kept.read_text() == "mine"
+
+
+def test_the_schema_is_printed_as_json(run):
+    """For a file that an editor is pointed to."""
+    code, out, _ = run("policy", "schema")
+    assert code == 0
+    assert json.loads(out)["title"] == "discreet policy"
+
+
+def test_expiring_lists_what_ends_soonest_first(run):
+    """Approvals, keys and experiments, with who answers for them."""
+    code, out, _ = run("policy", "expiring", MEDIA, "--within", "600d", "--today", "2027-12-20")
+    assert code == 0
+    assert [" ".join(line.split()) for line in out.splitlines()] == [
+        "2027-12-16 over experiment autoplay-2027 media-team@media.example",
+        "2028-06-30 in 193 days signal app.crashed quality@media.example",
+        "2028-06-30 in 193 days signal autoplay.shown media-team@media.example",
+        "2028-06-30 in 193 days signal playback.stopped media-team@media.example",
+        "2029-01-01 in 378 days aggregator key example ops@media.example",
+    ]
+
+
+def test_expiring_in_json_and_with_nothing(run):
+    """Programs count the days themselves if they like."""
+    code, out, _ = run("policy", "expiring", FLIGHTS, "--within", "70d", "--today", "2027-11-01", "--json")
+    assert code == 0
+    assert json.loads(out) == {
+        "expiring": [
+            {
+                "what": "signal flight.departed",
+                "day": "2028-01-01",
+                "days_left": 61,
+                "owner": "operations@flights.example",
+            }
+        ]
+    }
+    assert run("policy", "expiring", FLIGHTS, "--today", "2027-01-01")[1] == "nothing ends within 90d\n"
+
+
+def test_expiring_wants_days(run):
+    """`a week` is no number of days."""
+    assert run("policy", "expiring", FLIGHTS, "--within", "1w")[0] == ExitCode.USAGE

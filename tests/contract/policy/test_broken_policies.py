@@ -8,7 +8,7 @@ from policies import FILE, edited, parsed
 
 WHERE = '{">=": [{var: delay}, 60]}'
 COUNT = "per_device: count\n    type: count\n    bounds: [0, 40]"
-TOP_KEYS = "aggregator, budget, collector, consent, discreet, fleet, late_horizon"
+TOP_KEYS = "aggregator, budget, cohorts, collector, consent, contracts, discreet"
 
 # name: (edits to flights.yaml, [(place and rule, part of the message)])
 BROKEN = {
