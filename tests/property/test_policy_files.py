@@ -10,7 +10,9 @@ from nacl.signing import SigningKey
 
 from discreet_contract.errors import PolicyError
 from discreet_contract.policy.compile import build_policy, canonical_json
-from discreet_contract.policy.explain import explain, render
+from discreet_contract.policy.explain import explain
+from discreet_contract.policy.explain_document import arrange
+from discreet_contract.policy.explain_render import as_html, as_markdown, as_text
 from discreet_contract.policy.lint import lint_policy
 from discreet_contract.policy.release import sign_policy, verify_policy
 from policies import FLIGHTS, HOST, parsed
@@ -58,7 +60,8 @@ def outcome(text):
         assert_inside(text, exc.problems)
         return
     lint_policy(policy, date(2026, 11, 1))
-    render(explain(policy, bytes(32)))
+    document = arrange(explain(policy, bytes(32)))
+    assert all(write(document) for write in (as_text, as_markdown, as_html))
     assert canonical_json(
         verify_policy(sign_policy(policy, [KEY]), [KEY.verify_key.encode().hex()]).policy
     ) == canonical_json(policy)
