@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from discreet_contract.accounting import DAY_SECONDS
+from discreet_contract.accounting import DAY_SECONDS, NANO, to_nano
 from discreet_contract.mechanisms.catalogue import FITTING, build
 from discreet_contract.policy.loss import (
     DELTA,
@@ -18,7 +18,6 @@ from discreet_contract.policy.loss import (
     can_be_tight,
     loss_of,
     metric_loss,
-    windows_in,
 )
 from discreet_contract.policy.plan import MetricPlan, plan_metrics
 
@@ -77,7 +76,7 @@ def _metric_facts(policy: Policy, plan: MetricPlan) -> dict[str, Any]:
         "payload_bytes": plan.mechanism.payload_bytes,
         "best_guess_after_one_report": round(best_guess(metric.epsilon), 4),
         "guesses": _guesses(metric.epsilon, metric_loss(policy, plan.name, 30), metric_loss(policy, plan.name, 365)),
-        "reports_in_365_days": windows_in(365, metric.window_seconds),
+        "reports_in_365_days": round(metric_loss(policy, plan.name, 365) * NANO) // to_nano(metric.epsilon),
         "standard_error_at_10000_devices": _error(plan, plan.mechanism.id),
         "compared_with": {one: _error(plan, one) for one in FITTING[metric.type]},
         "unit": metric.display.unit,
