@@ -97,7 +97,7 @@ MEANINGS: dict[str, str] = {
     "Policy.suppress": "Lints that are meant: rule → reason, three words or more.",
     "Release.author": "Who answers for this version.",
     "Release.reason": "Why it exists.",
-    "Release.migration": "What a breaking change asks of others. Free text; nothing checks it yet.",
+    "Release.migration": "What a breaking change asks of others. Free text; `policy release` asks for it then.",
     "Aggregator.keys": "Public keys to seal to. Periods of validity may overlap; the youngest valid key is taken.",
     "AggregatorKey.id": "Name of the key; it stands in every envelope in the clear.",
     "AggregatorKey.public_key": "X25519 public key, as `discreet aggregator keys new` prints it.",

@@ -28,7 +28,8 @@ body { overflow-wrap: break-word; }
 h1 { font-size: 1.6rem; line-height: 1.25; } h2 { font-size: 1.2rem; margin-top: 2rem; border-bottom: 1px solid #8888; }
 .summary { padding: .75rem 1rem; border-left: 4px solid #2563eb; background: #8881; }
 .summary p { margin: .2rem 0; } li { margin: .4rem 0; } .more { font-size: .93rem; }
-.scroll { overflow-x: auto; margin-bottom: 1.25rem; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+.scroll { overflow-x: auto; margin-bottom: 1.25rem; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-size: .9rem; padding: .3rem 0; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid #8886; text-align: right; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; } thead th { font-size: .85rem; }
