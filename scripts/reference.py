@@ -6,6 +6,7 @@ A key without a line under MEANINGS raises KeyError here, so that nothing new st
 from __future__ import annotations
 
 import types
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
@@ -20,6 +21,11 @@ from discreet_contract.mechanisms.discrete_laplace import DiscreteLaplace
 from discreet_contract.mechanisms.k_ary import KAryResponse
 from discreet_contract.mechanisms.randomized_response import RandomizedResponse
 from discreet_contract.policy import model, operation, personalization, terms, trials
+from discreet_contract.policy.compile import canonical_json, load_policy, policy_hash
+from discreet_contract.policy.diff import diff_policies, diff_text
+from discreet_contract.policy.explain import explain
+from discreet_contract.policy.explain_document import arrange
+from discreet_contract.policy.explain_render import as_text
 from discreet_contract.policy.lint import RULES
 from discreet_contract.policy.meanings import MEANINGS as POLICY_MEANINGS
 
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 
     from discreet_contract.mechanisms.mechanism import Mechanism
 
+EXAMPLES = Path(__file__).resolve().parents[1] / "policies" / "examples"
 WIDTH = 100  # of help texts, whatever terminal cog runs in
 
 # Records of the policy language, in the order in which a policy reads; (heading, struct).
@@ -169,6 +176,23 @@ def lint_reference() -> str:
     rows.append(("`UNUSED_SUPPRESSION`", "A suppression that silences nothing. Cannot be suppressed."))
     rows.append(("`UNEXPLAINED_SUPPRESSION`", "A suppression whose reason has fewer than three words."))
     return _markdown_table(("rule", "finds"), rows)
+
+
+def explained(example: str) -> str:
+    """`discreet policy explain` of an example, tight figures included."""
+    policy = load_policy(EXAMPLES / f"{example}.yaml")
+    facts = explain(policy, policy_hash(canonical_json(policy)), tight=True)
+    command = f"$ discreet policy explain policies/examples/{example}.yaml"
+    return f"```text\n{command}\n{as_text(arrange(facts))}\n```"
+
+
+def diffed() -> str:
+    """`discreet policy diff` of two made-up versions of the flights policy."""
+    new = load_policy(EXAMPLES / "flights.yaml")
+    cheaper = msgspec.structs.replace(new.metrics["late_departure"], epsilon=0.5)
+    old = msgspec.structs.replace(new, metrics=new.metrics | {"late_departure": cheaper})
+    new = msgspec.structs.replace(new, version=2, spread="5m")
+    return f"```text\n{diff_text(diff_policies(old, new))}\n```"
 
 
 def poisoning_reference(honest: int = 10_000) -> str:

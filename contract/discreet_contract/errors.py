@@ -6,6 +6,7 @@ DiscreetError                 message + hint (the next step); never carries a ra
 │   ├── ConfigError           this machine's TOML or paths are wrong
 │   ├── PolicyError           a policy has problems; carries all of them
 │   ├── SignatureRefusedError not signed by a pinned key, or altered since
+│   ├── ReleaseRefusedError   a policy that may not follow the last release
 │   ├── StoreError            a database cannot be opened or is not ours
 │   └── IllegalPayloadError   bytes no honest mechanism produces
 └── AgentUnreachableError     a command needs a running agent and found none
@@ -32,6 +33,10 @@ class ExitCode(IntEnum):
     POLICY = 4
     UNREACHABLE = 5
     RETRYABLE = 6
+    DIFF_COMPATIBLE = 10
+    DIFF_BREAKING = 11
+    DIFF_REGRESSING = 12
+    DIFF_BREAKING_REGRESSING = 13
 
 
 class DiscreetError(Exception):
@@ -62,6 +67,12 @@ class ConfigError(PermanentError):
 
 class SignatureRefusedError(PermanentError):
     """A signed policy that must not be obeyed."""
+
+    exit_code = ExitCode.POLICY
+
+
+class ReleaseRefusedError(PermanentError):
+    """A policy that may not follow the last release; all reasons, one a line."""
 
     exit_code = ExitCode.POLICY
 

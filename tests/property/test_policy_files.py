@@ -12,7 +12,9 @@ from nacl.signing import SigningKey
 
 from discreet_contract.errors import PolicyError
 from discreet_contract.policy.compile import build_policy, canonical_json
-from discreet_contract.policy.explain import explain, render
+from discreet_contract.policy.explain import explain
+from discreet_contract.policy.explain_document import arrange
+from discreet_contract.policy.explain_render import as_html, as_markdown, as_text
 from discreet_contract.policy.lint import lint_policy
 from discreet_contract.policy.model import Policy
 from discreet_contract.policy.release import sign_policy, verify_policy
@@ -62,7 +64,8 @@ def outcome(text):
         return
     lint_policy(policy, date(2026, 11, 1))
     assert msgspec.convert(json.loads(canonical_json(policy)), Policy) == policy
-    render(explain(policy, bytes(32)))
+    document = arrange(explain(policy, bytes(32)))
+    assert all(write(document) for write in (as_text, as_markdown, as_html))
     assert canonical_json(
         verify_policy(sign_policy(policy, [KEY]), [KEY.verify_key.encode().hex()]).policy
     ) == canonical_json(policy)

@@ -1,4 +1,4 @@
-"""`discreet policy`: write, check, explain, sign and verify policies."""
+"""`discreet policy`: write, check, sign and verify policies; the auditor's commands are beside."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 
 import click
 
+from discreet_contract.cli.audit import diff_command, explain_command
 from discreet_contract.errors import ConfigError, PolicyError, Problem
 from discreet_contract.files import read_or_explain, write_or_explain
 from discreet_contract.policy.compile import build_policy, canonical_json, load_policy, policy_hash
 from discreet_contract.policy.expiring import Ending, find_endings
-from discreet_contract.policy.explain import explain as explain_policy
-from discreet_contract.policy.explain import render
 from discreet_contract.policy.lint import lint_policy
 from discreet_contract.policy.read import read_policy_text
 from discreet_contract.policy.release import new_root_key, read_root_key, sign_policy, verify_policy
@@ -35,7 +34,11 @@ _today = click.option(
 
 @click.group()
 def policy() -> None:
-    """Write, check, explain, sign and verify policies."""
+    """Write, check, explain, compare, sign and verify policies."""
+
+
+for _command in (explain_command, diff_command):
+    policy.add_command(_command)
 
 
 @policy.command()
@@ -63,21 +66,6 @@ def lint(file: Path, today: datetime | None, *, as_json: bool) -> None:
         click.echo(f"{file}: clean")
     if problems:
         click.get_current_context().exit(PolicyError.exit_code)
-
-
-@policy.command("explain")
-@click.argument("file", type=FILE)
-@_json
-def explain_command(file: Path, *, as_json: bool) -> None:
-    """Say in plain words what FILE collects, keeps, sends, and what that can reveal.
-
-    \b
-    Example:
-      discreet policy explain policies/examples/flights.yaml
-    """
-    compiled = load_policy(file)
-    facts = explain_policy(compiled, policy_hash(canonical_json(compiled)))
-    click.echo(json.dumps(facts) if as_json else render(facts))
 
 
 @policy.command()

@@ -1,56 +1,56 @@
-"""A policy in plain words: what is collected, what stays, what leaves, and what it can reveal."""
+"""The facts about a policy, for programs: what is collected, what stays, what leaves, and what it can reveal.
+
+`explain_document` arranges them under the headings of NIST SP 800-226; text, Markdown and
+HTML are three renderings of that one arrangement.
+"""
 
 from __future__ import annotations
 
-import json
-import math
 from typing import TYPE_CHECKING, Any
 
+from discreet_contract.accounting import DAY_SECONDS, NANO, to_nano
+from discreet_contract.mechanisms.catalogue import FITTING, build
+from discreet_contract.policy.loss import (
+    DELTA,
+    INSTALL_HINT,
+    SPANS,
+    best_guess,
+    can_be_tight,
+    loss_of,
+    metric_loss,
+)
 from discreet_contract.policy.plan import MetricPlan, plan_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from discreet_contract.policy.model import Policy, Signal
 
-_DAY = 86_400
+RARE = 0.01
+_DEVICES = 10_000  # at which standard errors are compared
 
 
-def explain(policy: Policy, digest: bytes) -> dict[str, Any]:
-    """The facts, for programs: one entry a signal, one a metric, and the totals."""
+def explain(policy: Policy, digest: bytes, *, tight: bool = False) -> dict[str, Any]:
+    """One entry a signal, one a metric, and the totals. `tight` asks for PLD figures where they can be had."""
     plans = plan_metrics(policy)
     return {
         "fleet": policy.fleet,
         "version": policy.version,
         "hash": digest.hex(),
         "consent": policy.consent,
-        "lateness": policy.lateness,
-        "spread": policy.spread,
-        "late_horizon": policy.late_horizon,
+        "release": {"author": policy.release.author, "reason": policy.release.reason},
+        "collector": policy.collector.host.every if policy.collector.host else "",
+        "delivery": {"spread": policy.spread, "late_horizon": policy.late_horizon, "lateness": policy.lateness},
+        "keys": [{"id": k.id, "from": k.from_, "until": k.until} for k in policy.aggregator.keys],
         "stays": {name: _signal_facts(signal) for name, signal in policy.signals.items()},
-        "leaves": {name: _metric_facts(plan) for name, plan in plans.items()},
-        "epsilon": {
-            "per_28_days": _capped(plans, 28, policy.budget.per_28_days),
-            "per_365_days": _capped(plans, 365, policy.budget.per_365_days),
-            "lifetime_cap": policy.budget.lifetime,
-        },
+        "leaves": {name: _metric_facts(policy, plan) for name, plan in plans.items()},
+        "epsilon": _epsilon_facts(policy, tight=tight),
     }
-
-
-def render(facts: dict[str, Any]) -> str:
-    """The facts, for people."""
-    return "\n".join(_lines(facts))
-
-
-def best_guess(epsilon: float) -> float:
-    """Probability that the best possible guess of a yes-or-no secret (prior one half) is right, after losing ε."""
-    return 1 / (1 + math.exp(-epsilon))
 
 
 def _signal_facts(signal: Signal) -> dict[str, Any]:
     return {
         "why": signal.why,
         "owner": signal.owner,
+        "review": signal.review,
         "sensitivity": signal.sensitivity,
         "kept_for": signal.retention,
         "expires": signal.expires,
@@ -58,80 +58,60 @@ def _signal_facts(signal: Signal) -> dict[str, Any]:
     }
 
 
-def _metric_facts(plan: MetricPlan) -> dict[str, Any]:
+def _metric_facts(policy: Policy, plan: MetricPlan) -> dict[str, Any]:
     metric = plan.metric
     return {
         "why": metric.why,
         "owner": metric.owner,
         "from": metric.from_,
+        "per_device": " of ".join(part for part in (metric.reduction, metric.field) if part),
+        "only_where": metric.where,
+        "bounds": list(metric.bounds) if metric.bounds else None,
         "type": metric.type,
-        "per_device": f"{metric.reduction} {metric.field}".strip(),
-        "where": metric.where,
-        "bounds": metric.bounds,
+        "version": plan.version,
         "window": metric.window,
-        "reports_per_year": round(365 * _DAY / metric.window_seconds, 2),
+        "reports_per_year": round(365 * DAY_SECONDS / metric.window_seconds, 2),
         "mechanism": plan.mechanism.id,
         "epsilon": metric.epsilon,
         "payload_bytes": plan.mechanism.payload_bytes,
         "best_guess_after_one_report": round(best_guess(metric.epsilon), 4),
-        "standard_error_at_10000_devices": plan.mechanism.expected_error(10_000) * plan.grid / metric.display.divide,
+        "guesses": _guesses(metric.epsilon, metric_loss(policy, plan.name, 30), metric_loss(policy, plan.name, 365)),
+        "reports_in_365_days": round(metric_loss(policy, plan.name, 365) * NANO) // to_nano(metric.epsilon),
+        "standard_error_at_10000_devices": _error(plan, plan.mechanism.id),
+        "compared_with": {one: _error(plan, one) for one in FITTING[metric.type]},
         "unit": metric.display.unit,
         "withheld_below_devices": metric.min_devices,
     }
 
 
-def _capped(plans: dict[str, MetricPlan], days: int, cap: float) -> dict[str, float]:
-    asked = sum(p.metric.epsilon * math.ceil(days * _DAY / p.metric.window_seconds) for p in plans.values())
-    spent = min(asked, cap)
-    return {"asked": asked, "cap": cap, "at_most": spent, "best_guess": round(best_guess(spent), 6)}
+def _error(plan: MetricPlan, mechanism_id: str) -> float:
+    """Standard error at 10,000 devices, in the unit shown, had this mechanism been taken."""
+    labels = plan.mechanism.labels if plan.metric.type == "category" else ()
+    mechanism = build(mechanism_id, plan.metric.epsilon, labels, (plan.low, plan.high))
+    return mechanism.expected_error(_DEVICES) * plan.grid / plan.metric.display.divide
 
 
-def _percent(guess: float) -> str:
-    """Never "100%": no finite ε makes a guess certain."""
-    return "above 99.99%" if guess > 0.9999 else f"at most {guess:.2%}"
+def _guesses(one: float, month: float, year: float) -> dict[str, dict[str, float]]:
+    """Best possible guess for both priors, before and after; ε beside it."""
+    losses = {"before": 0.0, "one_report": one, "30_days": month, "365_days": year}
+    return {
+        when: {"epsilon": loss, "even": round(best_guess(loss), 6), "rare": round(best_guess(loss, RARE), 6)}
+        for when, loss in losses.items()
+    }
 
 
-def _lines(facts: dict[str, Any]) -> Iterator[str]:
-    yield f"Fleet {facts['fleet']}, policy version {facts['version']}, consent: {facts['consent']}"
-    yield f"hash {facts['hash']}"
-    yield ""
-    yield "STAYS on the device (raw values never leave it)"
-    for name, signal in facts["stays"].items():
-        fields = ", ".join(signal["fields"]) or "no fields"
-        yield f"  {name} ({signal['sensitivity']}; {fields})"
-        yield f"    kept for {signal['kept_for']}, approved until {signal['expires']}"
-        yield f"    why: {signal['why']}  owner: {signal['owner']}"
-    yield ""
-    yield "LEAVES the device, randomised before it is stored for sending"
-    for name, metric in facts["leaves"].items():
-        source = f"{metric['per_device']} of {metric['from']}"
-        yield f"  {name}: one {metric['type']} value ({source}) every {metric['window']}"
-        if metric["where"] is not None:
-            yield f"    only where {json.dumps(metric['where'], ensure_ascii=False)}"
-        if metric["bounds"] is not None:
-            yield f"    clamped to [{metric['bounds'][0]:g}, {metric['bounds'][1]:g}] before anything is drawn"
-        yield f"    why: {metric['why']}  owner: {metric['owner']}"
-        yield f"    mechanism {metric['mechanism']} at ε = {metric['epsilon']:g}, {metric['payload_bytes']} byte(s)"
-        error = f"{metric['standard_error_at_10000_devices']:.3g} {metric['unit']}".rstrip()
-        yield f"    standard error at 10,000 devices: {error}"
-        yield (
-            f"    one report lifts the best guess of a yes-or-no secret from 50% to at most "
-            f"{metric['best_guess_after_one_report']:.0%}; withheld below {metric['withheld_below_devices']} devices"
-        )
-    yield ""
-    yield (
-        f"A window's reports leave {facts['lateness']} after its end, spread at random over {facts['spread']}; "
-        f"they are taken for {facts['late_horizon']}."
-    )
-    yield ""
-    yield "LOSS of one device, by plain addition"
-    for label, key in (("any 28 days", "per_28_days"), ("any 365 days", "per_365_days")):
-        loss = facts["epsilon"][key]
-        yield (
-            f"  {label}: at most ε = {loss['at_most']:g} (asked {loss['asked']:g}, cap {loss['cap']:g}); "
-            f"best guess {_percent(loss['best_guess'])}"
-        )
-    yield f"  lifetime: at most ε = {facts['epsilon']['lifetime_cap']:g}"
-    yield ""
-    yield "A sent report cannot be recalled. That a device is installed and reachable is public;"
-    yield "a silent one can be noticed."
+def _epsilon_facts(policy: Policy, *, tight: bool) -> dict[str, Any]:
+    facts: dict[str, Any] = {"delta": DELTA, "lifetime_cap": policy.budget.lifetime}
+    if tight and not can_be_tight():
+        facts["note"] = INSTALL_HINT
+    for days in SPANS:
+        loss = loss_of(policy, days, tight=tight)
+        facts["per_day" if days == 1 else f"per_{days}_days"] = {
+            "asked": loss.asked,
+            "cap": loss.cap,
+            "at_most": loss.at_most,
+            "tight": None if loss.tight is None else round(loss.tight, 4),
+            "best_guess": round(best_guess(loss.at_most), 6),
+            "best_guess_of_the_rare": round(best_guess(loss.at_most, RARE), 6),
+        }
+    return facts

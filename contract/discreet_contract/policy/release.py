@@ -91,6 +91,19 @@ def verify_policy(signed: bytes, roots: Collection[str]) -> VerifiedPolicy:
     return VerifiedPolicy(policy, policy_hash(canonical), root, plan_metrics(policy))
 
 
+def read_unverified(signed: bytes) -> Policy:
+    """The policy inside, whoever signed it: for readers of a log or an auditor's files, never for a device."""
+    try:
+        outer = msgspec.json.decode(signed, type=_SignedPolicy)
+        policy = msgspec.convert(outer.policy, Policy)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise _refused("FORM", f"this is not a signed policy of this version's language ({exc})") from exc
+    misfits = check_model(policy)
+    if misfits:
+        raise _refused("LANGUAGE", f"it cannot be obeyed: {misfits[0].message}")
+    return fix_mechanisms(policy)
+
+
 def _pinned_signature(signatures: tuple[_Signature, ...], canonical: bytes, roots: Collection[str]) -> str:
     pinned = [signature for signature in signatures if signature.root in roots]
     if not pinned:

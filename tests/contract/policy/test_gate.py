@@ -1,0 +1,116 @@
+"""What may follow the last release, and what may not."""
+
+import msgspec
+import pytest
+
+from discreet_contract.policy.compile import load_policy
+from discreet_contract.policy.gate import release_problems, rolled_back
+from discreet_contract.policy.schemaver import Bump, bump_made
+from policies import FLIGHTS, built
+
+OLD = load_policy(FLIGHTS)
+TWO = ("version: 1\n", "version: 2\n")
+MIGRATION = ("  reason: first", "  migration: emitters send the new form\n  reason: first")
+SWF = (", LGA]", ", LGA, SWF]")
+RAISED = ("version: 1-0-0", "version: 1-0-1")
+REVISED = ("version: 1-0-0", "version: 1-1-0")
+MODEL = ("version: 1-0-0", "version: 2-0-0")
+RENAMED = ("  main_origin:", "  main_airport:")
+CHEAPER = ("per_365_days: 42.0", "per_365_days: 40.0")
+
+
+def rules(old, *edits, signatures=("aa",), **more):
+    return [problem.rule for problem in release_problems(old, built(*edits), signatures=signatures, **more)]
+
+
+CASES = [
+    ((TWO,), []),
+    ((), ["VERSION"]),
+    ((("version: 1\n", "version: 3\n"),), ["VERSION"]),
+    ((TWO, ("fleet: flights", "fleet: hosts")), ["FLEET", "MIGRATION"]),
+    ((TWO, ("author: ops@flights.example", "author: ''")), ["RELEASE_NOTE"]),
+    ((TWO, ("reason: first", "reason: ' ' # first")), ["RELEASE_NOTE"]),
+    ((TWO, ("max: 1440", "max: 2880")), ["SCHEMAVER_REUSED"]),
+    ((TWO, ("max: 1440", "max: 2880"), RAISED), ["SCHEMAVER"]),
+    ((TWO, ("max: 1440", "max: 2880"), REVISED), []),
+    ((TWO, ("max: 1440", "max: 720"), REVISED, MIGRATION), ["SCHEMAVER"]),
+    ((TWO, ("max: 1440", "max: 720"), MODEL), ["MIGRATION"]),
+    ((TWO, ("max: 1440", "max: 720"), MODEL, MIGRATION), []),
+    ((TWO, SWF, RAISED, MIGRATION), ["METRIC_FROZEN"]),
+    ((TWO, SWF, RAISED, MIGRATION, RENAMED), []),
+    ((TWO, RENAMED), ["MIGRATION"]),
+    ((TWO, ("epsilon: 1.0", "epsilon: 0.5"), MIGRATION), ["METRIC_FROZEN"]),
+    ((TWO, ("display: {unit: share of aircraft}", "display: {unit: share}")), []),
+]
+
+
+@pytest.mark.parametrize(("edits", "expected"), CASES)
+def test_each_rule_has_its_case(edits, expected):
+    assert rules(OLD, *edits) == expected
+
+
+def test_the_first_release_is_version_one_and_signed():
+    assert rules(None) == []
+    assert rules(None, TWO) == ["VERSION"]
+    assert rules(None, signatures=()) == ["SIGNATURE"]
+
+
+def test_a_dearer_policy_takes_a_second_person():
+    """Two signatures by one key are one person."""
+    cheap = built(CHEAPER)
+
+    assert rules(cheap, TWO) == ["REVIEWER"]
+    assert rules(cheap, TWO, signatures=("aa", "aa")) == ["REVIEWER"]
+    assert rules(cheap, TWO, signatures=("aa", "bb")) == []
+    assert rules(cheap, TWO, threshold=2.0) == []
+    assert rules(cheap, TWO, threshold=1.9) == ["REVIEWER"]
+
+
+def test_a_newly_sensitive_signal_takes_a_second_person_whatever_it_costs():
+    assert rules(OLD, TWO, ("interaction", "sensitive")) == []  # only its label: nothing regresses
+    edits = (TWO, ("interaction", "sensitive"), ("retention: 35d", "retention: 36d"))
+    assert rules(OLD, *edits, threshold=100.0) == ["REVIEWER"]
+
+
+def test_an_id_never_comes_back_with_another_meaning():
+    """Removed in version 2, redefined in version 3: judged against version 1."""
+    second = built(TWO, RENAMED)
+    third = (("version: 1\n", "version: 3\n"), ("{most_frequent: origin}", "{last: origin}"), MIGRATION)
+
+    assert rules(second, *third) == []
+    assert rules(second, *third, earlier=[OLD]) == ["METRIC_FROZEN"]
+
+
+def test_a_rollback_is_a_new_version_with_old_content():
+    second = built(TWO, ("max: 1440", "max: 2880"), REVISED)
+    back = rolled_back(OLD, second, author="a", reason="r")
+
+    assert back.version == 3
+    assert back.signals == OLD.signals
+    assert release_problems(second, back, signatures=["aa"], earlier=[OLD]) == []
+
+
+def test_every_problem_names_its_rule_and_place():
+    [problem] = release_problems(OLD, built(TWO, RENAMED), signatures=["aa"])
+
+    assert str(problem).startswith("MIGRATION release.migration: say what others must do")
+
+
+def test_a_released_policy_is_never_changed_by_the_judgement():
+    before = msgspec.json.encode(OLD)
+    rules(OLD, TWO, SWF)
+    assert msgspec.json.encode(OLD) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "bump"),
+    [
+        ("1-0-0", "1-0-0", Bump.NONE),
+        ("1-0-9", "1-0-10", Bump.ADDITION),
+        ("1-0-9", "1-1-0", Bump.REVISION),
+        ("1-9-9", "2-0-0", Bump.MODEL),
+        ("2-0-0", "1-9-9", None),
+    ],
+)
+def test_versions_rise_part_by_part(old, new, bump):
+    assert bump_made(old, new) is bump
