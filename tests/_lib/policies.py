@@ -13,6 +13,9 @@ MEDIA = EXAMPLES / "media.yaml"
 FILE = "p.yaml"
 
 
+EXHAUSTIBLE = ("budget:\n", "budget:\n  exhaustible: an edit made by tests\n")  # for edits that cost more than the caps
+
+
 def edited(*edits):
     """Text of flights.yaml with each (old, new) applied to the first place where old stands."""
     text = FLIGHTS.read_text(encoding="utf-8")

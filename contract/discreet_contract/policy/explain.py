@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from discreet_contract.accounting import DAY_SECONDS, NANO, to_nano
 from discreet_contract.mechanisms.catalogue import FITTING, build
+from discreet_contract.policy.lints.hygiene import inert_parts
 from discreet_contract.policy.loss import (
     DELTA,
     INSTALL_HINT,
@@ -40,6 +41,7 @@ def explain(policy: Policy, digest: bytes, *, tight: bool = False) -> dict[str, 
         "collector": policy.collector.host.every if policy.collector.host else "",
         "delivery": {"spread": policy.spread, "late_horizon": policy.late_horizon, "lateness": policy.lateness},
         "keys": [{"id": k.id, "from": k.from_, "until": k.until} for k in policy.aggregator.keys],
+        "not_acted_on": [".".join(map(str, path)) for path in inert_parts(policy)],
         "stays": {name: _signal_facts(signal) for name, signal in policy.signals.items()},
         "leaves": {name: _metric_facts(policy, plan) for name, plan in plans.items()},
         "epsilon": _epsilon_facts(policy, tight=tight),

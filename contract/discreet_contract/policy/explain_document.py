@@ -117,6 +117,9 @@ def _stays(facts: dict[str, Any]) -> Iterator[Block]:
         )
         entries.append((f"{name} ({signal['sensitivity']}; {fields})", lines))
     yield Items(tuple(entries))
+    if facts["not_acted_on"]:
+        parts = ", ".join(facts["not_acted_on"])
+        yield Paragraph(f"Declared and signed, but this version does not act on it yet: {parts}.")
     if facts["collector"]:
         yield Paragraph(f"The agent samples its own host every {facts['collector']}.")
 

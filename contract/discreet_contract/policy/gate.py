@@ -134,7 +134,7 @@ def _reviewer(diff: PolicyDiff, signatures: Collection[str], threshold: float) -
     if len(set(signatures)) >= 2 or diff.privacy is not Privacy.REGRESSING:
         return
     if diff.loss_after - diff.loss_before > threshold or diff.sensitive:
-        message = f"{diff.headline}: a reviewer's second signature is required (--reviewer-key)"
+        message = f"{diff.headline}: a reviewer's second signature is required"
         yield GateProblem("REVIEWER", (), message)
 
 

@@ -7,9 +7,15 @@ from discreet_contract.policy.compile import load_policy
 from discreet_contract.policy.diff import diff_facts, diff_markdown, diff_policies, diff_text
 from discreet_contract.policy.diff_rules import Compatibility, Privacy, classify
 from discreet_contract.policy.tree import ABSENT, Difference, differences
-from policies import FLIGHTS, HOST, built
+from policies import EXHAUSTIBLE, FLIGHTS, HOST, built
 
-OLD = load_policy(FLIGHTS)
+
+def changed(*edits):
+    """The flights policy with edits, whatever they cost."""
+    return built(EXHAUSTIBLE, *edits)
+
+
+OLD = built(EXHAUSTIBLE)
 NEW_SIGNAL = """signals:
   location.coarse:
     version: 1-0-0
@@ -81,7 +87,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("edit", "place", "compatibility", "privacy"), TABLE, ids=lambda v: str(v)[:40])
 def test_an_edit_has_its_two_classes(edit, place, compatibility, privacy):
-    [change] = [c for c in diff_policies(OLD, built(edit)).changes if ".".join(c.path) == place]
+    [change] = [c for c in diff_policies(OLD, changed(edit)).changes if ".".join(c.path) == place]
 
     assert (change.compatibility.name.lower(), change.privacy.name.lower()) == (compatibility, privacy)
 
@@ -97,21 +103,21 @@ def test_a_policy_does_not_differ_from_itself(path):
 
 def test_what_went_is_the_opposite_of_what_came():
     """A signal added is compatible and regressing, removed it is breaking and improving."""
-    more = built(("signals:\n", NEW_SIGNAL))
+    more = changed(("signals:\n", NEW_SIGNAL))
     [change] = diff_policies(more, OLD).changes
 
     assert (change.compatibility, change.privacy) == (Compatibility.BREAKING, Privacy.IMPROVING)
 
 
 def test_the_headline_says_loss_and_newly_sensitive_signals():
-    dearer = built(("epsilon: 1.0", "epsilon: 0.5"), ("signals:\n", NEW_SIGNAL))
+    dearer = changed(("epsilon: 1.0", "epsilon: 0.5"), ("signals:\n", NEW_SIGNAL))
 
     assert diff_policies(OLD, dearer).headline == "365-day loss 42 → 35; adds sensitive signal location.coarse"
 
 
 def test_a_category_value_more_is_another_metric():
     """The list is part of the metric's definition: sums of old and new must not be added."""
-    diff = diff_policies(OLD, built((", LGA]", ", LGA, SWF]")))
+    diff = diff_policies(OLD, changed((", LGA]", ", LGA, SWF]")))
     [change] = [c for c in diff.changes if c.path == ("metrics", "main_origin", "version")]
 
     assert change.compatibility is Compatibility.BREAKING
@@ -129,7 +135,7 @@ def test_a_category_value_more_is_another_metric():
     ],
 )
 def test_the_exit_code_tells_a_pipeline_what_to_do(edit, code):
-    assert diff_policies(OLD, built(edit)).exit_code == code
+    assert diff_policies(OLD, changed(edit)).exit_code == code
 
 
 def test_a_section_that_no_rule_knows_is_judged_with_suspicion():
@@ -152,7 +158,7 @@ def test_numbers_that_are_equal_do_not_differ_but_truth_is_no_number():
 
 
 def test_text_markdown_and_json_hold_the_same_changes():
-    diff = diff_policies(OLD, built(("epsilon: 1.0", "epsilon: 2.0"), ("spread: 1h", "spread: 1m")))
+    diff = diff_policies(OLD, changed(("epsilon: 1.0", "epsilon: 2.0"), ("spread: 1h", "spread: 1m")))
     facts = diff_facts(diff)
 
     assert diff_text(diff).splitlines() == [
@@ -168,6 +174,6 @@ def test_text_markdown_and_json_hold_the_same_changes():
 
 
 def test_words_of_a_policy_are_not_markup_in_a_review_comment():
-    diff = diff_policies(OLD, built(("reason: first", "reason: '<img src=x> | [a](b)' #")))
+    diff = diff_policies(OLD, changed(("reason: first", "reason: '<img src=x> | [a](b)' #")))
 
     assert "\\<img src=x\\> \\| \\[a\\](b)" in diff_markdown(diff)

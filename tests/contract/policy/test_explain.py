@@ -10,7 +10,7 @@ from discreet_contract.policy.explain_document import arrange, chance
 from discreet_contract.policy.explain_render import as_html, as_markdown, as_text
 from discreet_contract.policy.loss import best_guess
 from discreet_contract.policy.registry import registry_entry
-from policies import FLIGHTS, HOST, built
+from policies import FLIGHTS, HOST, MEDIA, built
 
 
 @pytest.fixture(params=[FLIGHTS, HOST], ids=lambda path: path.stem)
@@ -157,3 +157,11 @@ def test_a_registry_entry_holds_every_field_of_its_tier(policy):
     assert parameters["epsilon_per_365_days"] == facts["epsilon"]["per_365_days"]["at_most"]
     assert set(parameters["epsilon_per_report"]) == set(policy.metrics)
     assert entry["implementation"]["mechanisms"] == sorted({m.mechanism for m in policy.metrics.values()})
+
+
+def test_what_nothing_acts_on_yet_is_said():
+    """An auditor must not take a declaration for a deed."""
+    facts = explain(load_policy(MEDIA), bytes(32))
+    assert {"features", "experiments", "flags"} <= set(facts["not_acted_on"])
+    assert "does not act on it yet: " in as_text(arrange(facts))
+    assert explain(load_policy(FLIGHTS), bytes(32))["not_acted_on"] == []

@@ -3,12 +3,17 @@
 import msgspec
 import pytest
 
-from discreet_contract.policy.compile import load_policy
 from discreet_contract.policy.gate import release_problems, rolled_back
 from discreet_contract.policy.schemaver import Bump, bump_made
-from policies import FLIGHTS, built
+from policies import EXHAUSTIBLE, built
 
-OLD = load_policy(FLIGHTS)
+
+def changed(*edits):
+    """The flights policy with edits, whatever they cost."""
+    return built(EXHAUSTIBLE, *edits)
+
+
+OLD = built(EXHAUSTIBLE)
 TWO = ("version: 1\n", "version: 2\n")
 MIGRATION = ("  reason: first", "  migration: emitters send the new form\n  reason: first")
 SWF = (", LGA]", ", LGA, SWF]")
@@ -20,7 +25,7 @@ CHEAPER = ("per_365_days: 42.0", "per_365_days: 40.0")
 
 
 def rules(old, *edits, signatures=("aa",), **more):
-    return [problem.rule for problem in release_problems(old, built(*edits), signatures=signatures, **more)]
+    return [problem.rule for problem in release_problems(old, changed(*edits), signatures=signatures, **more)]
 
 
 CASES = [
@@ -57,7 +62,7 @@ def test_the_first_release_is_version_one_and_signed():
 
 def test_a_dearer_policy_takes_a_second_person():
     """Two signatures by one key are one person."""
-    cheap = built(CHEAPER)
+    cheap = changed(CHEAPER)
 
     assert rules(cheap, TWO) == ["REVIEWER"]
     assert rules(cheap, TWO, signatures=("aa", "aa")) == ["REVIEWER"]
@@ -74,7 +79,7 @@ def test_a_newly_sensitive_signal_takes_a_second_person_whatever_it_costs():
 
 def test_an_id_never_comes_back_with_another_meaning():
     """Removed in version 2, redefined in version 3: judged against version 1."""
-    second = built(TWO, RENAMED)
+    second = changed(TWO, RENAMED)
     third = (("version: 1\n", "version: 3\n"), ("{most_frequent: origin}", "{last: origin}"), MIGRATION)
 
     assert rules(second, *third) == []
@@ -82,7 +87,7 @@ def test_an_id_never_comes_back_with_another_meaning():
 
 
 def test_a_rollback_is_a_new_version_with_old_content():
-    second = built(TWO, ("max: 1440", "max: 2880"), REVISED)
+    second = changed(TWO, ("max: 1440", "max: 2880"), REVISED)
     back = rolled_back(OLD, second, author="a", reason="r")
 
     assert back.version == 3
@@ -91,7 +96,7 @@ def test_a_rollback_is_a_new_version_with_old_content():
 
 
 def test_every_problem_names_its_rule_and_place():
-    [problem] = release_problems(OLD, built(TWO, RENAMED), signatures=["aa"])
+    [problem] = release_problems(OLD, changed(TWO, RENAMED), signatures=["aa"])
 
     assert str(problem).startswith("MIGRATION release.migration: say what others must do")
 

@@ -7,7 +7,7 @@ import pytest
 
 from discreet_contract.policy.compile import load_policy
 from discreet_contract.policy.loss import DELTA, SPANS, can_be_tight, loss_of
-from policies import FLIGHTS, HOST, built
+from policies import EXHAUSTIBLE, FLIGHTS, HOST, built
 
 needs_audit = pytest.mark.skipif(not can_be_tight(), reason="dp-accounting is not installed (extra audit)")
 
@@ -71,7 +71,7 @@ def test_the_tight_figure_is_that_of_the_binomial_sum(epsilon, window, known):
 @needs_audit
 def test_metrics_of_different_cost_that_compete_for_a_cap_have_no_tight_figure():
     """Which of them win is not fixed, so the plain sum is what can be said."""
-    policy = built(("epsilon: 1.0", "epsilon: 0.5"), ("per_365_days: 42.0", "per_365_days: 10.0"))
+    policy = built(EXHAUSTIBLE, ("epsilon: 1.0", "epsilon: 0.5"), ("per_365_days: 42.0", "per_365_days: 10.0"))
 
     assert loss_of(policy, 365, tight=True).tight is None
 
