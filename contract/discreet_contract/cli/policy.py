@@ -1,4 +1,4 @@
-"""`discreet policy`: write, check, sign and verify policies; the auditor's commands are beside."""
+"""`discreet policy`: write, check, sign and verify policies; the auditor's and the release commands are beside."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from discreet_contract.cli.audit import diff_command, explain_command
+from discreet_contract.cli.log import log_group
+from discreet_contract.cli.release import release_command, rollback_command
 from discreet_contract.errors import ConfigError, PolicyError, Problem
 from discreet_contract.files import read_or_explain, write_or_explain
 from discreet_contract.policy.compile import build_policy, canonical_json, load_policy, policy_hash
@@ -34,10 +36,10 @@ _today = click.option(
 
 @click.group()
 def policy() -> None:
-    """Write, check, explain, compare, sign and verify policies."""
+    """Write, check, explain, compare, sign, release and verify policies."""
 
 
-for _command in (explain_command, diff_command):
+for _command in (explain_command, diff_command, release_command, rollback_command, log_group):
     policy.add_command(_command)
 
 

@@ -8,6 +8,7 @@ check     do the parts fit one another (an error if not); with check_personaliza
 lint      is it wise: the named rules in lints/
 compile   defaults filled, mechanisms fixed → canonical JSON and its hash
 release   sign, verify
+log       every release in a Merkle tree (merkle), as plain files
 diff      what changed between two, by the table of diff_rules; gate: may it be released after the last one
 explain   the same in plain words: facts → explain_document → text, Markdown, HTML; registry: an entry for a register
 loss      what a device loses in a span of days

@@ -1,8 +1,8 @@
 """Signing a compiled policy and obeying only a signed one (P5).
 
 A signed policy is one JSON object: the compiled policy and signatures over its canonical
-form. A device verifies with root keys pinned in its own configuration. There is no
-transparency log yet: a root key that signs two different versions 7 is not caught.
+form. A device verifies with root keys pinned in its own configuration. A device does
+not ask for the transparency log (`log`) yet: a root key that signs two different versions 7 is not caught.
 """
 
 from __future__ import annotations

@@ -1,0 +1,65 @@
+"""`discreet policy log`: list, verify, prove; for anyone who has the folder, offline."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from discreet_contract.policy.log import PolicyLog
+from discreet_contract.policy.release import read_unverified
+
+FOLDER = click.Path(path_type=Path)
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+@click.group("log")
+def log_group() -> None:
+    """The transparency log: every policy ever released, in a folder of plain files."""
+
+
+@log_group.command("list")
+@click.argument("folder", type=FOLDER)
+@_json
+def list_command(folder: Path, *, as_json: bool) -> None:
+    """List every release in FOLDER: version, author, reason. Checks the tree, not the signatures.
+
+    \b
+    Example:
+      discreet policy log list releases
+    """
+    policies = [read_unverified(entry) for entry in PolicyLog.open(folder).entries]
+    if as_json:
+        rows = [{"version": p.version, "author": p.release.author, "reason": p.release.reason} for p in policies]
+        click.echo(json.dumps({"releases": rows}))
+        return
+    click.echo("\n".join(f"{p.version:>4}  {p.release.author}  {p.release.reason}" for p in policies) or "nothing yet")
+
+
+@log_group.command("verify")
+@click.argument("folder", type=FOLDER)
+@click.option("--root", "roots", multiple=True, required=True, help="Pinned root public key in hex; may be repeated.")
+def verify_command(folder: Path, roots: tuple[str, ...]) -> None:
+    """Check every signature, the order of versions, the tree and its signed head. Exits 4 if anything is wrong.
+
+    \b
+    Example:
+      discreet policy log verify releases --root 5f0c…
+    """
+    log = PolicyLog.open(folder)
+    count = len(log.verify(roots))
+    click.echo(f"{folder}: {count} release(s), root {log.root().hex()}: all signed, in order, under a signed head")
+
+
+@log_group.command("prove")
+@click.argument("folder", type=FOLDER)
+@click.argument("version", type=click.IntRange(min=1))
+def prove_command(folder: Path, version: int) -> None:
+    """Print as JSON the proof that VERSION is in the log, with the signed head it leads to.
+
+    \b
+    Example:
+      discreet policy log prove releases 3
+    """
+    click.echo(json.dumps(PolicyLog.open(folder).prove(version)))

@@ -1,0 +1,123 @@
+"""The transparency log: what is in it is all there was, in order, signed."""
+
+import json
+
+import pytest
+from nacl.signing import SigningKey
+
+from discreet_contract.errors import ConfigError, SignatureRefusedError
+from discreet_contract.policy.log import PolicyLog
+from discreet_contract.policy.merkle import is_included
+from discreet_contract.policy.release import sign_policy
+from policies import built
+
+KEY = SigningKey(b"l" * 32)
+ROOTS = [KEY.verify_key.encode().hex()]
+
+
+def signed(version, key=KEY, **changes):
+    edits = [("version: 1\n", f"version: {version}\n"), *changes.items()]
+    return sign_policy(built(*edits), [key])
+
+
+@pytest.fixture
+def log(tmp_path):
+    """Three releases."""
+    log = PolicyLog.open(tmp_path / "log")
+    for version in (1, 2, 3):
+        log = log.append(signed(version), [KEY], 1000 * version)
+    return log
+
+
+def test_what_was_appended_is_there_and_verifies(log):
+    """Read anew from the folder."""
+    again = PolicyLog.open(log.folder)
+    assert again == log
+    assert [one.policy.version for one in again.verify(ROOTS)] == [1, 2, 3]
+
+
+def test_an_empty_log_is_a_folder_that_is_not_there(tmp_path):
+    """The first release makes it."""
+    log = PolicyLog.open(tmp_path / "none")
+    assert (log.entries, log.head, log.verify(ROOTS)) == ((), None, [])
+
+
+def test_proofs_lead_to_the_signed_head(log):
+    """For every version, by somebody who has only the proof and the entry."""
+    for version in (1, 2, 3):
+        given = log.prove(version)
+        proof = [bytes.fromhex(item) for item in given["proof"]]
+        root = bytes.fromhex(given["head"]["root"])
+        assert is_included(given["index"], given["head"]["size"], bytes.fromhex(given["leaf"]), proof, root)
+    with pytest.raises(ConfigError, match="no version 4"):
+        log.prove(4)
+
+
+@pytest.mark.parametrize(
+    ("version", "fleet", "part"),
+    [(3, "flights", "next entry is version 4"), (5, "flights", "version 4"), (4, "trains", "belongs to fleet flights")],
+)
+def test_only_the_next_version_of_the_same_fleet_is_appended(log, version, fleet, part):
+    """And a refusal changes nothing."""
+    entry = signed(version, **{"fleet: flights": f"fleet: {fleet}"})
+    with pytest.raises(ConfigError, match=part):
+        log.append(entry, [KEY], 9000)
+    assert PolicyLog.open(log.folder) == log
+
+
+def entry_file(log, number):
+    return log.folder / "entries" / f"{number:06}.json"
+
+
+def flip(path):
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"punctual", b"punctuaI", 1))
+
+
+def swap(log):
+    first, second = entry_file(log, 1), entry_file(log, 2)
+    first_bytes, second_bytes = first.read_bytes(), second.read_bytes()
+    first.write_bytes(second_bytes)
+    second.write_bytes(first_bytes)
+
+
+def edit_head(log, **changes):
+    path = log.folder / "head.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+DAMAGES = {
+    "an entry altered": (lambda log: flip(entry_file(log, 2)), "ROOT"),
+    "two entries swapped": (swap, "ROOT"),
+    "an entry removed": (lambda log: entry_file(log, 2).unlink(), "000002.json"),
+    "the head truncated": (lambda log: (log.folder / "head.json").write_text("{"), "FORM"),
+    "a shorter head": (lambda log: edit_head(log, size=2), "ROOT"),
+    "another time": (lambda log: edit_head(log, time_ms=1), "HEAD_ALTERED"),
+    "no signature": (lambda log: edit_head(log, signatures=[]), "HEAD_UNSIGNED"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=str)
+def test_damage_is_found(log, damage):
+    """Each with its own rule and a next step."""
+    change, rule = DAMAGES[damage]
+    change(log)
+    with pytest.raises((SignatureRefusedError, ConfigError), match=rule) as refused:
+        PolicyLog.open(log.folder).verify(ROOTS)
+    assert refused.value.hint
+
+
+def test_a_stranger_cannot_append(log):
+    """Who lacks the root key can write files, but no log that verifies."""
+    stranger = SigningKey(b"s" * 32)
+    log.append(signed(4, stranger), [stranger], 9000)
+    with pytest.raises(SignatureRefusedError, match="NO_PINNED_SIGNATURE"):
+        PolicyLog.open(log.folder).verify(ROOTS)
+
+
+def test_an_entry_beyond_the_head_does_not_count(log):
+    """As after a power cut between the two writes; the next append replaces it."""
+    entry_file(log, 4).write_bytes(b"half an entr")
+    again = PolicyLog.open(log.folder)
+    assert again == log
+    assert len(again.append(signed(4), [KEY], 9000).verify(ROOTS)) == 4
