@@ -197,9 +197,9 @@ class Pipeline:
         if not fresh:
             return
         with self._store.transaction():
+            tallies.keep_only(self._plans)
             for name, (plan, first) in fresh.items():
                 length = plan.metric.window_seconds
-                tallies.keep_only(self._plans)
                 tallies.drop(name, first - 1)
                 tallies.enrol(name, Scheduled(plan.version, length, since_ms, first, first))
                 self._store.count("metrics_enrolled", name)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import msgspec
 from nacl.exceptions import BadSignatureError
-from nacl.signing import VerifyKey
 
+from discreet_contract.durations import END
 from discreet_contract.errors import ConfigError, SignatureRefusedError
 from discreet_contract.files import read_or_explain, write_or_explain
 from discreet_contract.policy.compile import canonicalize
 from discreet_contract.policy.merkle import inclusion_proof, is_included, leaf_hash, tree_root
 from discreet_contract.policy.release import read_unverified, verify_policy
+from discreet_contract.policy.signatures import Signature, pinned_signer, sign
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -33,19 +34,14 @@ _SIGNED = b"discreet log head 1\0"
 _HINT = "restore the folder from git; a log is only ever appended to"
 
 
-class _Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    root: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
-    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}$")]
-
-
 class LogHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A signed statement: at this time the log of this fleet had this many entries under this root hash."""
 
     fleet: str
     size: Annotated[int, msgspec.Meta(ge=1)]
-    root: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    root: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}" + END)]
     time_ms: Annotated[int, msgspec.Meta(ge=0)]
-    signatures: tuple[_Signature, ...] = ()
+    signatures: tuple[Signature, ...] = ()
 
     def signed_part(self) -> bytes:
         """What the signatures are over."""
@@ -53,18 +49,14 @@ class LogHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def check_signature(self, roots: Collection[str]) -> str:
         """The pinned root that signed this head. Raises SignatureRefusedError."""
-        for one in self.signatures:
-            if one.root not in roots:
-                continue
-            try:
-                VerifyKey(bytes.fromhex(one.root)).verify(self.signed_part(), bytes.fromhex(one.signature))
-            except BadSignatureError as exc:
-                raise SignatureRefusedError(
-                    "log refused: HEAD_ALTERED: its signature does not fit", hint=_HINT
-                ) from exc
-            return one.root
-        hint = "compare the root key with the one pinned on the devices"
-        raise SignatureRefusedError("log refused: HEAD_UNSIGNED: no signature by a pinned root", hint=hint)
+        try:
+            root = pinned_signer(self.signatures, self.signed_part(), roots)
+        except BadSignatureError as exc:
+            raise SignatureRefusedError("log refused: HEAD_ALTERED: its signature does not fit", hint=_HINT) from exc
+        if root is None:
+            hint = "compare the root key with the one pinned on the devices"
+            raise SignatureRefusedError("log refused: HEAD_UNSIGNED: no signature by a pinned root", hint=hint)
+        return root
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +124,7 @@ class PolicyLog:
         entries = (*self.entries, signed)
         root = tree_root([leaf_hash(entry) for entry in entries])
         head = LogHead(policy.fleet, number, root.hex(), now_ms)
-        signatures = tuple(
-            _Signature(key.verify_key.encode().hex(), key.sign(head.signed_part()).signature.hex()) for key in keys
-        )
-        head = msgspec.structs.replace(head, signatures=signatures)
+        head = msgspec.structs.replace(head, signatures=sign(head.signed_part(), keys))
         self._write(_entry(self.folder, number), signed)
         self._write(self.folder / "head.json", canonicalize(msgspec.to_builtins(head)) + b"\n")
         return PolicyLog(self.folder, entries, head)

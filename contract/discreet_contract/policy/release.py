@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from nacl.exceptions import BadSignatureError
-from nacl.signing import SigningKey, VerifyKey
+from nacl.signing import SigningKey
 
-from discreet_contract.durations import END
 from discreet_contract.errors import ConfigError, PermanentError, SignatureRefusedError
 from discreet_contract.files import read_or_explain, write_or_explain
 from discreet_contract.policy.check import check_model
 from discreet_contract.policy.compile import canonical_json, canonicalize, fix_mechanisms, policy_hash
 from discreet_contract.policy.model import Policy
 from discreet_contract.policy.plan import MetricPlan, plan_metrics
+from discreet_contract.policy.signatures import Signature, pinned_signer, sign
 from discreet_contract.wire import POLICY_HASH_BYTES
 
 if TYPE_CHECKING:
@@ -32,14 +32,9 @@ _SIGNED = b"discreet policy 1\0"
 MAX_SIGNED_BYTES = 2_000_000
 
 
-class _Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    root: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}" + END)]
-    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}" + END)]
-
-
 class _SignedPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: dict[str, Any]
-    signatures: Annotated[tuple[_Signature, ...], msgspec.Meta(max_length=16)]
+    signatures: Annotated[tuple[Signature, ...], msgspec.Meta(max_length=16)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +55,7 @@ class VerifiedPolicy:
 def sign_policy(policy: Policy, keys: Collection[SigningKey]) -> bytes:
     """Signed policy as a JSON text for a file or a retained message."""
     canonical = canonical_json(fix_mechanisms(policy))
-    signatures = [
-        {"root": key.verify_key.encode().hex(), "signature": key.sign(_SIGNED + canonical).signature.hex()}
-        for key in keys
-    ]
+    signatures = msgspec.to_builtins(sign(_SIGNED + canonical, keys))
     return canonicalize({"policy": json.loads(canonical), "signatures": signatures}) + b"\n"
 
 
@@ -104,16 +96,14 @@ def read_unverified(signed: bytes) -> Policy:
     return fix_mechanisms(policy)
 
 
-def _pinned_signature(signatures: tuple[_Signature, ...], canonical: bytes, roots: Collection[str]) -> str:
-    pinned = [signature for signature in signatures if signature.root in roots]
-    if not pinned:
+def _pinned_signature(signatures: tuple[Signature, ...], canonical: bytes, roots: Collection[str]) -> str:
+    try:
+        root = pinned_signer(signatures, _SIGNED + canonical, roots)
+    except BadSignatureError as exc:
+        raise _refused("ALTERED", "the policy was altered after it was signed; fetch it again") from exc
+    if root is None:
         raise _refused("NO_PINNED_SIGNATURE", "no signature by a pinned root; compare `roots` in the configuration")
-    for signature in pinned:
-        try:
-            VerifyKey(bytes.fromhex(signature.root)).verify(_SIGNED + canonical, bytes.fromhex(signature.signature))
-        except BadSignatureError as exc:
-            raise _refused("ALTERED", "the policy was altered after it was signed; fetch it again") from exc
-    return pinned[0].root
+    return root
 
 
 def _refused(rule: str, message: str) -> SignatureRefusedError:
