@@ -4,23 +4,8 @@ import json
 
 import pytest
 
-from discreet_contract.cli.main import main
 from discreet_contract.errors import ExitCode
 from policies import FLIGHTS, edited
-
-
-@pytest.fixture
-def run(capsys):
-    def runner(*args):
-        code = 0
-        try:
-            main([str(arg) for arg in args])
-        except SystemExit as exc:
-            code = int(exc.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return runner
 
 
 @pytest.mark.parametrize(

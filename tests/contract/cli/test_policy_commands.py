@@ -10,7 +10,6 @@ import click
 import pytest
 
 from discreet_contract import __version__
-from discreet_contract.cli.main import main
 from discreet_contract.cli.policy import policy as policy_group
 from discreet_contract.errors import ExitCode
 from policies import FLIGHTS, HOST, MEDIA, edited
@@ -27,22 +26,6 @@ def leaves(command, path=("policy",)):
 
 
 LEAVES = dict(leaves(policy_group))
-
-
-@pytest.fixture
-def run(capsys):
-    """Run `discreet ARGS`; exit code, standard output, standard error."""
-
-    def runner(*args):
-        code = 0
-        try:
-            main([str(arg) for arg in args])
-        except SystemExit as exc:
-            code = int(exc.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return runner
 
 
 @pytest.fixture

@@ -1,24 +1,7 @@
 """`discreet policy release` and `rollback` over the transparency log."""
 
-import pytest
-
-from discreet_contract.cli.main import main
 from discreet_contract.errors import ExitCode
 from policies import FLIGHTS, edited
-
-
-@pytest.fixture
-def run(capsys):
-    def runner(*args):
-        code = 0
-        try:
-            main([str(arg) for arg in args])
-        except SystemExit as exc:
-            code = int(exc.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return runner
 
 
 def test_a_release_is_appended_and_a_rollback_is_a_new_version(run, tmp_path):
