@@ -92,7 +92,8 @@ def _release(log: PolicyLog, new: Policy, keys: list[SigningKey], threshold: flo
     released = _released(log)
     roots = [key.verify_key.encode().hex() for key in keys]
     old = released[-1] if released else None
-    problems = release_problems(old, new, signatures=roots, threshold=threshold, earlier=released[:-1])
+    retired = log.retired_at(new.version)
+    problems = release_problems(old, new, signatures=roots, threshold=threshold, earlier=released[:-1], retired=retired)
     if problems:
         raise ReleaseRefusedError("\n".join(map(str, problems)), hint="mend every line above, then release again")
     log.append(sign_policy(new, keys), keys, time.time_ns() // 1_000_000)

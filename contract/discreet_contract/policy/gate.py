@@ -48,12 +48,17 @@ def release_problems(
     signatures: Collection[str],
     threshold: float = DEFAULT_THRESHOLD,
     earlier: Sequence[Policy] = (),
+    retired: Collection[str] = (),
 ) -> list[GateProblem]:
     """Everything that keeps `new` from following `old` (None: it is the first release).
 
-    `signatures` are the root keys (hex) that sign `new`; `earlier` the releases before `old`.
+    `signatures` are the root keys (hex) that sign `new`; `earlier` the releases before `old`; `retired`
+    the roots that others have succeeded.
     """
     problems = list(_form(old, new, signatures))
+    for root in sorted({*signatures} & {*retired}):
+        message = f"root {root[:16]}… has retired: sign with its successor, devices refuse this one"
+        problems.append(GateProblem("ROOT_RETIRED", (), message))
     if old is None:
         return problems
     released = [*earlier, old]
