@@ -202,6 +202,21 @@ class Deployment:
         self.processes[name].kill()
         self.processes[name].wait()
 
+    def kill_at(self, name: str, trigger: str, step: int) -> str:
+        """Run a side until it kills itself there; returns what it was doing ("" where it never got that far)."""
+        mark = self.folder / "mark"
+        mark.unlink(missing_ok=True)
+        start = self.start_agent if name == "agent" else self.start_aggregator
+        process = start(trigger, str(step), str(mark))
+        deadline = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if process.poll() is None:
+            self.kill(name)
+            return ""
+        assert process.returncode == -9
+        return mark.read_text()
+
     def stop(self, name: str) -> int:
         """SIGTERM; returns the exit code."""
         self.processes[name].terminate()
@@ -235,8 +250,8 @@ class Deployment:
         )
 
     def status(self) -> dict:
-        """What the running agent says of itself."""
-        return json.loads(self.discreet("agent", "status", "--json", "--config", self.agent_toml).stdout)
+        """What the running agent says of itself; nothing where none answers."""
+        return json.loads(self.discreet("agent", "status", "--json", "--config", self.agent_toml).stdout or "{}")
 
     # --- the device ------------------------------------------------------------------------
 
