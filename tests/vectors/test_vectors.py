@@ -50,7 +50,17 @@ def test_every_vector_says_what_a_change_of_it_needs():
     """And every file is read by a test here."""
     names = {path.stem for path in FOLDER.glob("*.json")}
 
-    assert names == {"report", "report_id", "receipt_tag", "receipts", "envelope", "ledger", "policy", "mechanisms"}
+    assert names == {
+        "report",
+        "report_id",
+        "receipt_tag",
+        "receipts",
+        "envelope",
+        "ledger",
+        "policy",
+        "bundle",
+        "mechanisms",
+    }
     assert all("needs a new" in vector(name)["note"] or "need a new" in vector(name)["note"] for name in names)
 
 
