@@ -19,6 +19,7 @@ def trail(deployment):
 def test_killed_while_it_takes_a_policy(deployment):
     """At every stage, from the judgement to the trail."""
     deployment.start_agent()
+    deployment.wait_until(deployment.socket.exists, "the agent is up, its tables made")
     deployment.wait_until(lambda: trail(deployment) == [1], "the first is in force")
     deployment.stop("agent")
     killed_at, left = [], set()
