@@ -74,7 +74,7 @@ def test_a_lifetime_is_charged_whole(epsilon, draws):
 
 
 def test_the_parts_of_the_variance_are_its_sum_and_their_own():
-    """Where values stay, the variance of a mean over windows keeps the permanent part (seeded; five standard errors)."""
+    """Where values stay, the variance of a mean over windows keeps the permanent part (seeded; 5 standard errors)."""
     mechanism = MemoisedResponse(2.0, LABELS)
     devices, windows, runs, rng = 200, 6, 20_000, np.random.default_rng(20_261_123)
     first, second = mechanism.permanent_odds, mechanism.instantaneous_odds
