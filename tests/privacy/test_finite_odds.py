@@ -16,6 +16,7 @@ import pytest
 from discreet_contract.accounting import NANO, to_nano
 from discreet_contract.errors import IllegalPayloadError
 from discreet_contract.mechanisms.dithered_bit import DitheredBit
+from discreet_contract.mechanisms.dithered_levels import DitheredLevels
 from discreet_contract.mechanisms.k_ary import KAryResponse
 from discreet_contract.mechanisms.local_hashing import MAX_CELLS, LinearLocalHashing
 from discreet_contract.mechanisms.mechanism import odds_of
@@ -51,6 +52,9 @@ SMALL = {
     "lgrr-1 of 6": lambda epsilon: MemoisedResponse(epsilon, labels(6)),
     "dbit-1 to 1": lambda epsilon: DitheredBit(epsilon, 0, 1),
     "dbit-1 to 10": lambda epsilon: DitheredBit(epsilon, -3, 7),
+    "dlev-1 to 2": lambda epsilon: DitheredLevels(epsilon, 0, 2),
+    "dlev-1 to 11": lambda epsilon: DitheredLevels(epsilon, -4, 7),
+    "dlev-1 to 130": lambda epsilon: DitheredLevels(epsilon, 0, 130),
     "dbit-1 to 260": lambda epsilon: DitheredBit(epsilon, 0, 260),
 }
 
@@ -67,9 +71,7 @@ def small(epsilons):
 
 def truths(mechanism, value):
     """What an estimate over one device of this value should say."""
-    if mechanism.id.startswith("dbit"):
-        return [value]
-    if mechanism.id == "rr-1":
+    if mechanism.id in {"rr-1", "dbit-1", "dlev-1"}:
         return [value]
     if mechanism.id.startswith("msel"):
         return [float(value >> label & 1) for label in range(len(mechanism.labels))]
@@ -220,6 +222,7 @@ LLH, WIDE_LLH, DBIT = (
     DitheredBit(1.0, -2, 7),
 )
 SSS = SubsetSelection(1.0, labels(16))
+DLEV = DitheredLevels(2.0, -2, 7)
 LGRR = MemoisedResponse(1.0, labels(6))
 MSEL = MultiSelect(KAryResponse(1.0, labels(5)), 2)
 OUTSIDE = {
@@ -228,6 +231,7 @@ OUTSIDE = {
     MSEL: [-1, 0b10000, 0b111, 10**30, 1.0, None, "1", True],
     LLH: [-1, 16, 1.5, None, "1", True],
     WIDE_LLH: [-1, 65_536],
+    DLEV: [-3, 8, 10**30, 1.5, math.nan, math.inf, None, "1", True],
     DBIT: [-3, 8, 10**30, 1.5, math.nan, math.inf, None, "1", True],
 }
 ILLEGAL = {
@@ -236,6 +240,7 @@ ILLEGAL = {
     MSEL: ["", "05", "ff", "0000"],
     LLH: ["", "27", "ff", "0000", "0001"],  # 13 vectors of 3 values: 0 … 38
     WIDE_LLH: ["", "00", "0000", "040df7", "ffffff", "00000000"],  # 88,573 vectors of 3 values: 0 … 265,718
+    DLEV: ["", "0f", "ff", "0000"],  # 5 thresholds of 3 levels: 0 … 14
     DBIT: ["", "12", "ff", "0000"],  # 9 thresholds: 0 … 17
 }
 
@@ -296,13 +301,32 @@ def test_thresholds_are_grouped_as_equally_as_can_be(steps):
     assert mechanism.payload_bytes <= 4
 
 
+@pytest.mark.parametrize("epsilon", [0.5, 1.0, 2.0, 4.0, 8.0])
+@pytest.mark.parametrize("steps", [2, 3, 17, 1000, 86_400, 2**30])
+def test_levels_cover_the_range(steps, epsilon):
+    """Every threshold once, in groups as equal as can be; the highest value reaches the top level or the one below."""
+    mechanism = DitheredLevels(epsilon, 0, steps)
+    sums = mechanism.accumulate([mechanism.levels]).tolist()
+    curve = mechanism.curve(sums)
+
+    assert mechanism.payload_bytes <= 4
+    assert [(a.last + 1) for a in curve[:-1]] == [b.first for b in curve[1:]]
+    assert (curve[0].first, curve[-1].last) == (1, mechanism.levels * mechanism.step)
+    assert steps <= curve[-1].last < steps + mechanism.levels
+    assert len(curve) <= 256
+    assert max(counts.last - counts.first for counts in curve) <= -(-mechanism.step // mechanism.groups)
+    assert [counts.passed for counts in curve[:: mechanism.groups]] == [1] * mechanism.levels
+    assert mechanism.level_of(steps, 1) == mechanism.levels
+    assert mechanism.level_of(0, 1) == 0
+
+
 # --- OpenDP's draws against the odds
 
 DRAWS = 3000
 FALSE_ALARM = 1e-8  # of one comparison; there are fewer than a hundred
 # Dvoretzky–Kiefer–Wolfowitz (Massart): P(sup |F̂ − F| > t) ≤ 2·exp(−2·n·t²), whatever the distribution.
 TOLERANCE = math.sqrt(math.log(2 / FALSE_ALARM) / (2 * DRAWS))
-DRAWN = ["sss-1 of 9", "msel-krr-1, 2 of 4", "llh-1 of 10", "dbit-1 to 10"]
+DRAWN = ["sss-1 of 9", "msel-krr-1, 2 of 4", "llh-1 of 10", "dbit-1 to 10", "dlev-1 to 11"]
 
 
 def distance(drawn, odds):

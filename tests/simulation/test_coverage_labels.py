@@ -6,8 +6,8 @@ the whole path from payloads to intervals is drawn for one cell of each mechanis
 94% and three standard errors of the simulation, so one whose true coverage is below 94% passes with odds under 0.2%.
 
 Measured, worst cell and mean: sss-1 0.9476, 0.961; llh-1 0.9491, 0.959; lgrr-1 0.9492, 0.960; msel 0.9495, 0.959;
-dbit-1 means 0.9494, 0.963 where all values are one, 0.956, 0.985 for half at each end of the range; points of the
-curve 0.963 … 1, since a group's devices are few.
+dbit-1 means 0.9494, 0.963 where all values are one, 0.956, 0.985 for half at each end of the range; dlev-1 means
+at 50 devices 0.952; points of the curve 0.955 … 1, since a group's devices are few.
 """
 
 import math
@@ -18,6 +18,7 @@ import pytest
 from discreet_contract.mechanisms.catalogue import build
 from discreet_contract.mechanisms.distribution import quantiles, survival
 from discreet_contract.mechanisms.dithered_bit import DitheredBit
+from discreet_contract.mechanisms.dithered_levels import DitheredLevels
 from discreet_contract.mechanisms.mechanism import odds_of
 
 LEVEL = 0.95
@@ -163,24 +164,62 @@ def holds(mechanism, value, label):
     return value >> label & 1 if mechanism.id.startswith("msel") else value == label
 
 
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("devices", [50, 2000])
+@pytest.mark.parametrize("epsilon", EPSILONS)
+@pytest.mark.parametrize("steps", [2, 28, 1000])
+def test_a_mean_of_levels_is_held_as_often_as_said(steps, epsilon, devices, spread):
+    """Reports drawn value by value: levels between two are rounded at random by the threshold, then responded to."""
+    mechanism, runs = DitheredLevels(epsilon, 0, steps), 1000
+    rng, lie = generator(spread, "levels", steps, epsilon, devices), (1 - mechanism.truth) / mechanism.levels
+    table, total, left = np.zeros((runs, mechanism.levels + 1), dtype=np.int64), 0, devices
+    for share, at in [*SPREADS[spread], (1.0, 0.0)]:  # whom rounding leaves over hold the lowest value
+        there = min(round(share * devices), left)
+        left -= there
+        value = round(at * steps)
+        total += there * value
+        below, rest = divmod(value, mechanism.step)
+        odds = np.full(mechanism.levels + 1, lie)
+        odds[below] += mechanism.gap * (1 - rest / mechanism.step)
+        odds[min(below + 1, mechanism.levels)] += mechanism.gap * rest / mechanism.step
+        table += rng.multinomial(there, odds, runs)
+    padding = [0] * (mechanism.levels + 1) * (mechanism.groups - 1)  # the mean does not look at groups
+    sums, where = np.unique(table, axis=0, return_inverse=True)
+    ends = [mechanism.interval([devices, *row, *padding], LEVEL)[0] for row in sums.tolist()]
+    held = np.array([end.low <= total / devices <= end.high for end in ends])
+
+    assert held[where.ravel()].mean() >= FLOOR - 3 * math.sqrt(FLOOR * (1 - FLOOR) / runs)
+
+
+def draw_sums(mechanism, values, rng):
+    """One window of devices with these values: thresholds, then responses, as `probability` says."""
+    if isinstance(mechanism, DitheredLevels):
+        thresholds = rng.integers(1, mechanism.step, len(values), endpoint=True)
+        reached = np.maximum(0, (values - thresholds) // mechanism.step + 1)
+        lies = (reached + rng.integers(1, mechanism.levels, len(values), endpoint=True)) % (mechanism.levels + 1)
+        reported = np.where(rng.random(len(values)) < mechanism.truth, reached, lies)
+        return mechanism.accumulate((thresholds - 1) * (mechanism.levels + 1) + reported).tolist()
+    thresholds = rng.integers(1, mechanism.steps, len(values), endpoint=True)
+    yes = (values >= thresholds) == (rng.random(len(values)) < mechanism.truth)
+    return mechanism.accumulate(2 * (thresholds - 1) + yes).tolist()
+
+
+@pytest.mark.parametrize("kind", [DitheredBit, DitheredLevels])
 @pytest.mark.parametrize(
     ("epsilon", "devices", "steps"), [(1.0, 50, 28), (1.0, 2000, 28), (2.0, 2000, 1000), (4.0, 500, 10)]
 )
 @pytest.mark.parametrize("spread", SPREADS)
-def test_survival_and_quantiles_are_held_as_often_as_said(epsilon, devices, steps, spread):
+def test_survival_and_quantiles_are_held_as_often_as_said(kind, epsilon, devices, steps, spread):
     """Whole path, thresholds drawn as devices draw them: each point of the curve and each quantile on its own."""
-    mechanism, runs = DitheredBit(epsilon, 0, steps), 1000
-    rng = generator(spread, "curve", steps, epsilon, devices)
+    mechanism, runs = kind(epsilon, 0, steps), 400
+    rng = generator(spread, kind.id, steps, epsilon, devices)
     parts = [np.full(round(share * devices), round(at * steps)) for share, at in SPREADS[spread]]
     values = np.concatenate(parts)
     ordered, asked = np.sort(values), [0.1, 0.5, 0.9]
     true_quantiles = [ordered[math.ceil(a * len(values) - 1e-9) - 1] for a in asked]
     held, held_points, points_drawn = np.zeros(3), 0, 0
     for _ in range(runs):
-        thresholds = rng.integers(1, steps, len(values), endpoint=True)
-        truly = rng.random(len(values)) < mechanism.truth
-        yes = (values >= thresholds) == truly
-        sums = mechanism.accumulate(2 * (thresholds - 1) + yes).tolist()
+        sums = draw_sums(mechanism, values, rng)
         found = quantiles(mechanism, sums, asked, LEVEL)
         held += [q.interval.low <= t <= q.interval.high for q, t in zip(found, true_quantiles, strict=True)]
         points = survival(mechanism, sums, LEVEL)
@@ -191,6 +230,6 @@ def test_survival_and_quantiles_are_held_as_often_as_said(epsilon, devices, step
             held_points += point.interval.low - 1e-12 <= truth <= point.interval.high + 1e-12
             points_drawn += 1
 
-    # Runs are few here, so three standard errors are granted instead of demanded. Measured: 0.982 … 1.
+    # Runs are few here, so three standard errors are granted instead of demanded. Measured: 0.975 … 1.
     assert held.min() / runs >= FLOOR - 3 * math.sqrt(FLOOR * (1 - FLOOR) / runs)
-    assert held_points / points_drawn >= FLOOR
+    assert held_points / points_drawn >= FLOOR - 3 * math.sqrt(FLOOR * (1 - FLOOR) / points_drawn)

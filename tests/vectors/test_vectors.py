@@ -35,7 +35,7 @@ HEX_FIELDS = {"policy_hash", "payload", "report_id", "receipt_key", "device_secr
 
 MECHANISM_FIELDS = {
     *("truth", "lie", "scale", "reach", "payload_bytes"),
-    *("field", "digits", "directions", "size", "buckets", "groups"),
+    *("field", "digits", "directions", "size", "buckets", "groups", "levels", "step"),
 }
 
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from discreet_contract.accounting import to_nano
 from discreet_contract.errors import IllegalPayloadError
+from discreet_contract.mechanisms.distribution import CurveCount
 from discreet_contract.mechanisms.mechanism import Interval, fewest_bytes, round_down
 from discreet_contract.mechanisms.randomized_response import draw_bit
 from discreet_contract.mechanisms.support import wilson_interval
@@ -135,6 +136,22 @@ class DitheredBit:
         p, middle = self.truth, (self.steps // 2) / self.steps
         noise = p * (1 - p) / (2 * p - 1) ** 2
         return self.steps * math.sqrt((noise + middle * (1 - middle)) / devices)
+
+    @property
+    def gap(self) -> float:
+        """2p − 1: how much of the truth is left in an answer."""
+        return 2 * self.truth - 1
+
+    @property
+    def noise(self) -> float:
+        """Variance of a point of the curve times its reports, at most."""
+        return 0.25 / self.gap**2
+
+    def curve(self, sums: Sequence[int]) -> list[CurveCount]:
+        """Reports and yes, group by group of thresholds."""
+        firsts = [self.first_threshold(group) for group in range(self.groups + 1)]
+        counts = zip(firsts, firsts[1:], sums[2:], sums[2 + self.groups :], strict=False)
+        return [CurveCount(first, after - 1, int(n), int(yes), 1 - self.truth) for first, after, n, yes in counts]
 
     def _value(self, share: float) -> float:
         """The mean at which this share of answers is yes."""

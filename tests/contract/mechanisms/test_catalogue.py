@@ -69,15 +69,35 @@ def subset_variance(epsilon, k, w):
         (8.0, (0, 1), "dbit-1"),
         (0.1, (0, 28), "dbit-1"),
         (1.0, (0, 360_000), "dbit-1"),
-        (2.0, (0, 28), "dbit-1"),
-        (2.5, (0, 28), "dlap-1"),
-        (4.0, (-120, 1440), "dlap-1"),
+        (1.05, (0, 28), "dbit-1"),
+        (1.15, (0, 28), "dlev-1"),
+        (2.0, (0, 360_000), "dlev-1"),
+        (4.0, (-120, 1440), "dlev-1"),
+        (8.0, (0, 2), "dlev-1"),
     ],
 )
 def test_counts_and_means(epsilon, bounds, expected):
-    """The bit where noise dominates, discrete Laplace where rounding to a bit would; the bit for a bit."""
+    """The bit where noise dominates, levels where rounding to a bit would; the bit for a bit."""
     assert best("count", epsilon, Shape(bounds=bounds)) == expected
     assert best("mean", epsilon, Shape(bounds=bounds)) == expected
+
+
+@pytest.mark.parametrize("epsilon", [0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0])
+def test_means_are_as_good_as_the_best_published(epsilon):
+    """Worst case over values, at most 1.10 times that of the hybrid mechanism (Wang et al. 2019, equation 8)."""
+    shape = Shape(bounds=(0, 86_400))
+    worst = build(best("mean", epsilon, shape), epsilon, (), shape.bounds).expected_error(1) ** 2 / 86_400**2
+
+    assert worst <= 1.10 * max(hybrid_variance(epsilon, t / 100) for t in range(-100, 101))
+
+
+def hybrid_variance(epsilon, t):
+    """Of the hybrid mechanism at t in [−1, 1], in squares of the range."""
+    half, e = math.exp(epsilon / 2), math.exp(epsilon)
+    piecewise = t * t / (half - 1) + (half + 3) / (3 * (half - 1) ** 2)
+    bit = ((e + 1) / (e - 1)) ** 2 - t * t
+    mixture = 1 - 1 / half if epsilon > 0.61 else 0
+    return (mixture * piecewise + (1 - mixture) * bit) / 4
 
 
 @pytest.mark.parametrize(

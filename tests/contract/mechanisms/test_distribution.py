@@ -5,6 +5,7 @@ import pytest
 
 from discreet_contract.mechanisms.distribution import monotone_survival, quantiles, survival
 from discreet_contract.mechanisms.dithered_bit import DitheredBit
+from discreet_contract.mechanisms.dithered_levels import DitheredLevels
 
 DEVICES = 10**9  # so that rounding expected sums to integers moves nothing
 
@@ -35,6 +36,36 @@ def test_the_curve_is_that_of_the_values(bounds):
         assert point.estimate == pytest.approx(truth, abs=1e-5)
         assert point.interval.low <= truth <= point.interval.high
     assert monotone_survival(mechanism, sums) == pytest.approx([point.estimate for point in points], abs=1e-5)
+
+
+def expected_sums_of_levels(mechanism, values):
+    """The same for dithered levels."""
+    table = np.zeros((mechanism.groups, mechanism.levels + 1))
+    for threshold in range(1, mechanism.step + 1):
+        levels = np.bincount([mechanism.level_of(v, threshold) for v in values], minlength=mechanism.levels + 1)
+        odds = (1 - mechanism.truth) / mechanism.levels + levels / len(values) * mechanism.gap
+        table[(threshold - 1) * mechanism.groups // mechanism.step] += odds * DEVICES / mechanism.step
+    return [DEVICES, *np.rint(table.ravel()).astype(int).tolist()]
+
+
+@pytest.mark.parametrize("epsilon", [1.5, 4.0])
+@pytest.mark.parametrize("bounds", [(0, 2), (-5, 200), (0, 1000)])
+def test_levels_give_curve_and_quantiles_as_well(bounds, epsilon):
+    """Point by point over all levels, thresholds in their order."""
+    mechanism = DitheredLevels(epsilon, *bounds)
+    values = [bounds[0], bounds[0] + 1, bounds[0] + 1, (bounds[0] + bounds[1]) // 2, bounds[1]]
+    sums = expected_sums_of_levels(mechanism, values)
+
+    assert mechanism.estimate(sums) == pytest.approx([np.mean(values)], abs=1e-4 * (bounds[1] - bounds[0]))
+    for point in survival(mechanism, sums, 0.95):
+        truth = np.mean([[value >= t for t in range(point.first, point.last + 1)] for value in values])
+        assert point.estimate == pytest.approx(truth, abs=1e-5)
+        assert point.interval.low <= truth <= point.interval.high
+    resolution = 2 + 2 * (bounds[1] - bounds[0]) // 100
+    for quantile, truth in zip(quantiles(mechanism, sums, [0.1, 0.5, 0.9], 0.95), sorted(values)[::2], strict=True):
+        assert quantile.interval.low <= truth <= quantile.interval.high
+        assert quantile.interval.high - quantile.interval.low <= resolution
+        assert abs(quantile.estimate - truth) <= resolution
 
 
 @pytest.mark.parametrize("bounds", [(0, 20), (-5, 200)])
