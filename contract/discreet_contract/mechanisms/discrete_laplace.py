@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,7 +23,7 @@ from discreet_contract.mechanisms.mechanism import Interval, enable_opendp, z_sc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from discreet_contract.mechanisms.mechanism import Sums
+    from discreet_contract.mechanisms.mechanism import Noised, Sums
 
 _LOG_TAIL = math.log(1e12)
 _SCALE_GRID = 2**20
@@ -74,11 +75,26 @@ class DiscreteLaplace:
             raise IllegalPayloadError("a dlap-1 payload is a four-byte integer near the metric's bounds")
         return noised
 
-    def accumulate(self, noised: Sequence[int]) -> Sums:
+    def domain(self) -> range:
+        """See `Mechanism.domain`."""
+        return range(self.low, self.high + 1)
+
+    def outputs(self) -> range:
+        """See `Mechanism.outputs`."""
+        return range(self.low - self.reach, self.high + self.reach + 1)
+
+    def probability(self, value: int, noised: int) -> Fraction:
+        """P(x) = (1−a)/(1+a)·a^|x|, the tails gathered at both ends; irrational, so here to fifty digits only."""
+        with localcontext(prec=60):
+            a = (-1 / Decimal(self.scale)).exp()
+            inner = noised not in {self.low - self.reach, self.high + self.reach}
+            return Fraction(a ** abs(noised - value) / (1 + a) * (1 - a if inner else 1))
+
+    def accumulate(self, noised: Noised) -> Sums:
         """See `Mechanism.accumulate`."""
         import numpy as np
 
-        return np.array([len(noised), sum(noised)], dtype=np.int64)
+        return np.array([len(noised), np.asarray(noised, dtype=np.int64).sum()], dtype=np.int64)
 
     def estimate(self, sums: Sequence[int]) -> tuple[float, ...]:
         """See `Mechanism.estimate`: the plain mean, since the noise is symmetric."""

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from discreet_contract.accounting import to_nano
 from discreet_contract.errors import IllegalPayloadError
-from discreet_contract.mechanisms.mechanism import Interval, enable_opendp, round_down, z_score
+from discreet_contract.mechanisms.mechanism import enable_opendp, round_down
+from discreet_contract.mechanisms.support import Support
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from discreet_contract.mechanisms.mechanism import Sums
+    from discreet_contract.mechanisms.mechanism import Interval, Noised, Sums
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,12 @@ class KAryResponse:
         """See `Mechanism.randomize`. OpenDP answers an unknown category with a uniform draw, hence the check."""
         if type(value) is not int or not 0 <= value < self.categories:
             raise ValueError("krr-1 randomises the index of a declared category")
-        noised: int = _measurement(self.categories, self.truth)(value)
+        noised: int = draw_index(self.categories, self.truth)(value)
         return noised.to_bytes(self.payload_bytes, "big")
 
     def charge(self) -> int:
         """See `Mechanism.charge`."""
-        return to_nano(_measurement(self.categories, self.truth).map(1))
+        return to_nano(draw_index(self.categories, self.truth).map(1))
 
     def decode(self, payload: bytes) -> int:
         """See `Mechanism.decode`."""
@@ -76,57 +78,55 @@ class KAryResponse:
             raise IllegalPayloadError("a krr-1 payload is the index of a declared category")
         return index
 
-    def accumulate(self, noised: Sequence[int]) -> Sums:
+    def domain(self) -> range:
+        """See `Mechanism.domain`."""
+        return range(self.categories)
+
+    def outputs(self) -> range:
+        """See `Mechanism.outputs`."""
+        return range(self.categories)
+
+    def probability(self, value: int, noised: int) -> Fraction:
+        """See `Mechanism.probability`: the dyadic p, and the rest in equal parts."""
+        p = Fraction(self.truth)
+        return p if noised == value else (1 - p) / (self.categories - 1)
+
+    def accumulate(self, noised: Noised) -> Sums:
         """See `Mechanism.accumulate`."""
         import numpy as np
 
         counts = np.bincount(np.asarray(noised, dtype=np.int64), minlength=self.categories)
         return np.concatenate(([len(noised)], counts)).astype(np.int64)
 
+    @property
+    def support(self) -> Support:
+        """See `CategoryMechanism.support`: p and q."""
+        return Support(self.truth, self.lie)
+
+    def supports(self, sums: Sequence[int]) -> Sequence[float]:
+        """See `CategoryMechanism.supports`."""
+        return sums[1:]
+
     def estimate(self, sums: Sequence[int]) -> tuple[float, ...]:
         """See `Mechanism.estimate`: (count/n − q) / (p − q) for each category."""
-        devices, *counts = sums
-        return tuple((count / devices - self.lie) / (self.truth - self.lie) for count in counts)
+        return self.support.estimate(self.supports(sums), sums[0])
 
     def variance(self, sums: Sequence[int]) -> tuple[float, ...]:
         """See `Mechanism.variance`; the unknown true count is replaced by its unbiased estimate."""
-        devices = sums[0]
-        return tuple(self._count_variance(share) / (devices * self._gap**2) for share in self.estimate(sums))
+        return self.support.variance(self.supports(sums), sums[0])
 
     def interval(self, sums: Sequence[int], level: float) -> tuple[Interval, ...]:
         """Score interval: every true share whose own noise explains the count, with continuity correction."""
-        devices, *counts = sums
-        return tuple(self._score_interval(count, devices, z_score(level)) for count in counts)
+        return self.support.interval(self.supports(sums), sums[0], level)
 
     def expected_error(self, devices: int) -> float:
         """See `Mechanism.expected_error`."""
-        worst = max(self._count_variance(0.0), self._count_variance(1.0))
-        return math.sqrt(worst / devices) / self._gap
-
-    @property
-    def _gap(self) -> float:
-        return self.truth - self.lie
-
-    def _count_variance(self, share: float) -> float:
-        """Variance per device of one category's count when this share of devices truly holds it."""
-        p, q = self.truth, self.lie
-        return q * (1 - q) + share * (p * (1 - p) - q * (1 - q))
-
-    def _score_interval(self, count: int, devices: int, z: float) -> Interval:
-        """Solve (excess − share·gap)² = z²·variance(share)/n, a quadratic in the share, at count ± ½."""
-        slope = self._count_variance(1.0) - self._count_variance(0.0)
-        ends = []
-        for direction in (-1, 1):
-            excess = (count + direction / 2) / devices - self.lie
-            centre = 2 * excess * self._gap + z * z * slope / devices
-            constant = excess * excess - z * z * self._count_variance(0.0) / devices
-            root = math.sqrt(max(centre * centre - 4 * self._gap**2 * constant, 0.0))
-            ends.append((centre + direction * root) / (2 * self._gap**2))
-        return Interval(ends[0], ends[1])
+        return self.support.worst_error(devices)
 
 
 @lru_cache(maxsize=64)
-def _measurement(categories: int, truth: float) -> Any:
+def draw_index(categories: int, truth: float) -> Any:
+    """OpenDP's k-ary response on the indices 0 … k−1; an index outside is answered by a uniform draw."""
     enable_opendp()
     from opendp.measurements import make_randomized_response
 

@@ -12,15 +12,19 @@ import math
 import sys
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from fractions import Fraction
 
     import numpy as np
     import numpy.typing as npt
 
+    from discreet_contract.mechanisms.support import Support
+
     Sums = npt.NDArray[np.int64]
+    Noised = Sequence[int] | npt.NDArray[np.int64]
 
 _DYADIC = 2**40
 
@@ -36,7 +40,10 @@ class Interval:
 class Mechanism(Protocol):
     """One local randomiser and its estimator."""
 
-    id: ClassVar[str]
+    @property
+    def id(self) -> str:
+        """Under which policies and reports name it, at most 16 characters; its meaning never changes."""
+        ...
 
     @property
     def epsilon(self) -> float:
@@ -65,8 +72,24 @@ class Mechanism(Protocol):
         """Noised integer inside a payload; raises IllegalPayloadError for bytes no honest draw gives."""
         ...
 
-    def accumulate(self, noised: Sequence[int]) -> Sums:
-        """Sums over decoded payloads; vectors of the same mechanism add."""
+    def domain(self) -> Iterable[int]:
+        """Every value that `randomize` takes, the smallest first; they may be too many to go through."""
+        ...
+
+    def outputs(self) -> range:
+        """Every noised integer that an honest draw gives, and so every one that `decode` returns."""
+        ...
+
+    def probability(self, value: int, noised: int) -> Fraction:
+        """Exact probability that one draw for `value` is decoded as `noised`; for dlap-1 to fifty digits.
+
+        One number in constant time, so that an auditor can enumerate a small mechanism (`odds_of`)
+        and pick pairs of values and outputs of one too large to enumerate.
+        """
+        ...
+
+    def accumulate(self, noised: Noised) -> Sums:
+        """Sums over decoded payloads, vectorised; vectors of the same mechanism add."""
         ...
 
     def estimate(self, sums: Sequence[int]) -> tuple[float, ...]:
@@ -84,6 +107,29 @@ class Mechanism(Protocol):
     def expected_error(self, devices: int) -> float:
         """Standard error of one figure for this many devices; the worst case over true values."""
         ...
+
+
+class CategoryMechanism(Mechanism, Protocol):
+    """A mechanism over labels whose reports each support some of them: its sums are counts of support in disguise."""
+
+    @property
+    def support(self) -> Support:
+        """Odds with which a report supports the device's own label and any other."""
+        ...
+
+    def supports(self, sums: Sequence[int]) -> Sequence[float]:
+        """Reports that support each label."""
+        ...
+
+
+def odds_of(mechanism: Mechanism, value: int) -> dict[int, Fraction]:
+    """Exact odds of every output for one value. They sum to one; `outputs` should be short enough to go through."""
+    return {noised: mechanism.probability(value, noised) for noised in mechanism.outputs()}
+
+
+def fewest_bytes(outputs: int) -> int:
+    """Length of the shortest payload that tells this many outputs apart."""
+    return max(1, (outputs - 1).bit_length() + 7 >> 3)
 
 
 def round_down(probability: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,7 +20,7 @@ from discreet_contract.mechanisms.mechanism import Interval, enable_opendp, roun
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from discreet_contract.mechanisms.mechanism import Sums
+    from discreet_contract.mechanisms.mechanism import Noised, Sums
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,11 @@ class RandomizedResponse:
         """See `Mechanism.randomize`."""
         if value not in {0, 1}:
             raise ValueError("rr-1 randomises a bit")
-        return b"\x01" if _measurement(self.truth)(value == 1) else b"\x00"
+        return b"\x01" if draw_bit(self.truth)(value == 1) else b"\x00"
 
     def charge(self) -> int:
         """See `Mechanism.charge`."""
-        return to_nano(_measurement(self.truth).map(1))
+        return to_nano(draw_bit(self.truth).map(1))
 
     def decode(self, payload: bytes) -> int:
         """See `Mechanism.decode`."""
@@ -58,11 +59,24 @@ class RandomizedResponse:
             raise IllegalPayloadError("an rr-1 payload is one byte, 0 or 1")
         return payload[0]
 
-    def accumulate(self, noised: Sequence[int]) -> Sums:
+    def domain(self) -> range:
+        """See `Mechanism.domain`."""
+        return range(2)
+
+    def outputs(self) -> range:
+        """See `Mechanism.outputs`."""
+        return range(2)
+
+    def probability(self, value: int, noised: int) -> Fraction:
+        """See `Mechanism.probability`."""
+        p = Fraction(self.truth)
+        return p if noised == value else 1 - p
+
+    def accumulate(self, noised: Noised) -> Sums:
         """See `Mechanism.accumulate`."""
         import numpy as np
 
-        return np.array([len(noised), sum(noised)], dtype=np.int64)
+        return np.array([len(noised), np.asarray(noised, dtype=np.int64).sum()], dtype=np.int64)
 
     def estimate(self, sums: Sequence[int]) -> tuple[float, ...]:
         """See `Mechanism.estimate`: (ones/n − (1−p)) / (2p−1)."""
@@ -88,7 +102,8 @@ class RandomizedResponse:
 
 
 @lru_cache(maxsize=64)
-def _measurement(truth: float) -> Any:
+def draw_bit(truth: float) -> Any:
+    """OpenDP's randomised response on a bool."""
     enable_opendp()
     from opendp.measurements import make_randomized_response_bool
 
