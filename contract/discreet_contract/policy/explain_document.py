@@ -19,6 +19,14 @@ _MECHANISMS = {
     "rr-1": "tells the truth or its opposite by fixed odds (randomised response)",
     "krr-1": "names its own category or any other by fixed odds (k-ary randomised response)",
     "dlap-1": "adds discrete Laplace noise to an integer kept within its bounds",
+    "dbit-1": "says whether a number reaches a public random threshold, truly or not by fixed odds (dithered bit)",
+    "dlev-1": "says how many public thresholds a number reaches, truly or not by fixed odds (dithered levels)",
+    "sss-1": "names a set of categories that holds its own by fixed odds (subset selection)",
+    "llh-1": "gives a public random hash of its category, truly or not by fixed odds (linear local hashing)",
+    "lgrr-1": "answers once by fixed odds, keeps that answer, and in each window repeats it by fixed odds (L-GRR)",
+    "msel-krr-1": "picks one of its values, or none, at random and names it as krr-1 does",
+    "msel-sss-1": "picks one of its values, or none, at random and names it as sss-1 does",
+    "msel-llh-1": "picks one of its values, or none, at random and names it as llh-1 does",
 }
 
 

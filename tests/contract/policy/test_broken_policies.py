@@ -153,7 +153,7 @@ BROKEN = {
     ),
     "reduction of the wrong type": (
         [("type: category\n    window", "type: mean\n    window")],
-        [("54:5: BOUNDS", "needs bounds"), ("56:11: REDUCTION", "gives category, not mean")],
+        [("54:5: BOUNDS", "needs bounds"), ("56:11: REDUCTION", "gives category or multi_select or open, not mean")],
     ),
     "reduction that wants no field": (
         [("per_device: any", "per_device: {any: delay}")],
