@@ -141,6 +141,8 @@ def _leaves(facts: dict[str, Any]) -> Iterator[Block]:
     for name, metric in facts["leaves"].items():
         condition = () if metric["only_where"] is None else (f"only where {json.dumps(metric['only_where'])}",)
         cost = f"mechanism {metric['mechanism']} at ε = {metric['epsilon']:g}, {metric['payload_bytes']} byte(s)"
+        if metric["is_memoised"]:
+            cost += " for a lifetime, noise drawn once and repeated"
         lines = (
             *condition,
             f"why: {metric['why']}",
@@ -217,11 +219,11 @@ def _algorithms(facts: dict[str, Any]) -> Iterator[Block]:
 
 def _choice(metric: dict[str, Any]) -> str:
     taken = metric["mechanism"]
-    others = {one: error for one, error in metric["compared_with"].items() if one != taken}
+    others = {one: cost for one, cost in metric["compared_with"].items() if one != taken}
     if not others:
         return f"{taken}, the only mechanism in this version that carries a {metric['type']} value"
     own = metric["compared_with"][taken]
-    said = ", ".join(f"{one} would have {(error / own) ** 2:.2f} times its variance" for one, error in others.items())
+    said = ", ".join(f"{one} would have {other / own:.2f} times its variance" for one, other in others.items())
     return f"{taken}; {said}"
 
 
