@@ -1,4 +1,4 @@
-"""Encodings there and back, for any value: sets and their ranks, bit masks and their slots, vectors and their numbers."""
+"""Encodings there and back, for any value: sets and ranks, bit masks and slots, vectors and numbers."""
 
 from hypothesis import given
 from hypothesis import strategies as st
