@@ -1,7 +1,7 @@
 """Reports against the declared odds: as likely as stated, equally wide for both neighbours, drawn anew each time.
 
-All three are tests against bounds that hold for any number of samples (Dvoretzky–Kiefer–Wolfowitz
-with Massart's constant, Bernstein, the exact binomial), so their false-alarm odds are what they
+All are tests against bounds that hold for any number of samples (Dvoretzky–Kiefer–Wolfowitz
+with Massart's constant, Chernoff, the exact binomial), so their false-alarm odds are what they
 say. The surprise −ln P(output) is what a scale that is off moves most: for discrete Laplace
 it is the distance from the value, for randomised responses the share of lies.
 """
@@ -16,28 +16,83 @@ import numpy as np
 from scipy import stats
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from discreet_contract.audit.odds import Floats, Noised, Odds
+
+_SLACK = 1e-9  # of floating point
+_STEPS = tuple(2.0 ** (place / 4) for place in range(-40, 0))  # λ; any would hold, some grid comes near the best
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """How far samples are from odds, and how far chance would take them."""
+class Gap:
+    """How far the distribution function of samples is from that of the odds, and how far chance would take it."""
 
-    distance: float  # largest gap between the distribution functions
-    distance_allowed: float
-    surprise: float  # mean surprise over its expected value, in nats; infinite for an impossible output
-    surprise_allowed: float
+    distance: float
+    allowed: float
 
     @property
     def holds(self) -> bool:
-        """Whether chance explains both."""
-        return self.distance <= self.distance_allowed and abs(self.surprise) <= self.surprise_allowed
+        """Whether chance explains it."""
+        return self.distance <= self.allowed
+
+    @property
+    def part(self) -> float:
+        """Share of what is allowed."""
+        return self.distance / self.allowed
 
 
-def fit(noised: Noised, odds: Odds, alpha: float) -> Fit:
-    """Samples against the odds they should follow; each of the two comparisons fails by chance at most α/2."""
-    count = len(noised)
-    return Fit(_distance(noised, odds), _massart(count, alpha / 2), *_surprise(noised, odds, alpha / 2))
+@dataclass(frozen=True, slots=True)
+class Surprise:
+    """Mean surprise over its expectation, in nats (infinite for an impossible output), and what chance allows."""
+
+    excess: float
+    least: float
+    most: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether chance explains it."""
+        return self.least <= self.excess <= self.most
+
+    @property
+    def part(self) -> float:
+        """Share of what is allowed on its side."""
+        return self.excess / (self.most if self.excess > 0 else self.least)
+
+
+def gap(noised: Noised, odds: Odds, alpha: float) -> Gap:
+    """Samples against the odds they should follow; fails by chance with odds of at most `alpha`."""
+    return Gap(_distance(noised, odds), _massart(len(noised), alpha))
+
+
+def surprise(samples: Sequence[tuple[Noised, Odds]], alpha: float) -> Surprise:
+    """The surprises of samples from one device or several, all together; fails by chance at most `alpha`.
+
+    Chernoff: the total of independent surprises passes t with odds of at most exp(Σ K(λ) − λt) for every λ > 0, K
+    being the logarithm of a surprise's moment generating function, known from the odds; likewise below.
+    """
+    count = sum(len(noised) for noised, _ in samples)
+    if any(np.any(odds.of(noised) <= 0) for noised, odds in samples):
+        return Surprise(math.inf, 0.0, _SLACK)
+    seen = sum(float(-np.log(odds.of(noised)).sum()) for noised, odds in samples) / count
+    expected = sum(len(noised) * _cumulant(odds, 0.0) for noised, odds in samples) / count
+    grade = math.log(2 / alpha) / count
+    ends = []
+    for sign in (-1, 1):
+        totals = (
+            sum(len(noised) * _cumulant(odds, sign * step) for noised, odds in samples) / count for step in _STEPS
+        )
+        ends.append(min((total + grade) / step for total, step in zip(totals, _STEPS, strict=True)))
+    return Surprise(seen - expected, -(ends[0] + expected) - _SLACK, ends[1] - expected + _SLACK)
+
+
+def _cumulant(odds: Odds, power: float) -> float:
+    """Cumulant ln E[exp(power · surprise)], which is ln Σ P^(1 − power); at 0 the expected surprise itself."""
+    probability = odds.probability[odds.probability > 0]
+    if power == 0:
+        return float(-(probability * np.log(probability)).sum())
+    return float(np.log((probability ** (1 - power)).sum()))
 
 
 def widths(low: Noised, high: Noised, centres: tuple[int, int], alpha: float) -> tuple[float, float]:
@@ -84,19 +139,3 @@ def _distance(noised: Noised, odds: Odds) -> float:
     place = np.clip(points - odds.first, 0, last - odds.first)
     declared: Floats = np.where(points < odds.first, 0.0, odds.cumulative[place])
     return float(np.max(np.abs(sample - declared)))
-
-
-def _surprise(noised: Noised, odds: Odds, alpha: float) -> tuple[float, float]:
-    """(mean over expectation, what chance allows) by Bernstein: odds of t are 2·exp(−nt²/(2(variance + reach·t/3)))."""
-    possible = odds.probability > 0
-    surprises = -np.log(odds.probability[possible])
-    weights = odds.probability[possible] / odds.probability[possible].sum()
-    expected = float(surprises @ weights)
-    variance = float(((surprises - expected) ** 2) @ weights)
-    reach = float(np.max(np.abs(surprises - expected)))
-    seen = odds.of(noised)
-    if not len(seen) or np.any(seen <= 0):
-        return math.inf, 0.0
-    grade = math.log(2 / alpha) / len(seen)
-    allowed = grade * reach / 3 + math.sqrt((grade * reach / 3) ** 2 + 2 * grade * variance)
-    return float(-np.log(seen).mean()) - expected, allowed + 1e-9

@@ -10,6 +10,7 @@ faulty ones. All random comparisons together fail by chance at most once in a mi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from discreet_contract.accounting import NANO
 from discreet_contract.audit.bound import Bound, log_ratio, lower_bound
-from discreet_contract.audit.draws import fit, rarest_agreement, widths
+from discreet_contract.audit.draws import gap, rarest_agreement, surprise, widths
 from discreet_contract.audit.exact import CELLS, check_charge, check_odds, enumerate_odds
 from discreet_contract.audit.findings import CHANCES, FALSE_ALARM, Check, Finding, judged, not_run
 from discreet_contract.audit.form import check_ledger, check_presence, check_resend, is_memoised
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
 SHOWN_ALPHA = 0.05  # the bound that people compare; the verdict takes a far smaller one
 _WINDOWS = 2
 _MEMOISED_WINDOWS = 8
-_LEAST_DEVICES = 2  # of each neighbour, however little time there is
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Effort:
     """How long and how closely to look."""
 
     seconds: float = 15.0  # for devices, shared by all metrics
+    least_reports: int = 240  # of each neighbour and metric, however little time there is
     runs: int = 1000  # of each simulated fleet
     cells: int = CELLS  # of an odds table that is enumerated whole
 
@@ -78,10 +79,11 @@ def audit_policy(
             windows = _MEMOISED_WINDOWS if is_memoised(plan) else _WINDOWS
             walk = Walk(policy, name, path, plans, windows, len(pair.high.events))
             until_ms = clock.boot_ms() + round(1000 * effort.seconds / len(declared))
-            yield from _judge(plan, pair, _walked(walk, pair, until_ms, clock), alpha)
+            traces = _walked(walk, pair, clock, until_ms=until_ms, least=effort.least_reports)
+            yield from _judge(plan, pair, traces, alpha)
 
 
-def _walked(walk: Walk, pair: Neighbours, until_ms: int, clock: Clock) -> dict[str, list[Trace]]:
+def _walked(walk: Walk, pair: Neighbours, clock: Clock, *, until_ms: int, least: int) -> dict[str, list[Trace]]:
     """Traces of devices by role. Where a silent device is not itself one of the neighbours, one of it is enough."""
     scripts = {"silent": pair.low, "high": pair.high}
     traces: dict[str, list[Trace]] = {}
@@ -89,7 +91,8 @@ def _walked(walk: Walk, pair: Neighbours, until_ms: int, clock: Clock) -> dict[s
         traces["silent"] = [walk.run(pair.silent)]
         scripts = {"low": pair.low, "high": pair.high}
     traces |= {role: [] for role in scripts}
-    while clock.boot_ms() < until_ms or len(traces["high"]) < _LEAST_DEVICES:
+    devices = -(-least // walk.reports_a_device)
+    while clock.boot_ms() < until_ms or len(traces["high"]) < devices:
         for role, script in scripts.items():
             traces[role].append(walk.run(script))
     return traces
@@ -172,35 +175,35 @@ def _bound_finding(plan: MetricPlan, check: Check, shown: Bound, certain: Bound,
 def _draws(
     plan: MetricPlan, samples: tuple[Noised, Noised], odds: tuple[Odds | None, Odds | None], alpha: float
 ) -> Finding:
-    fits = [fit(side, row, alpha) for side, row in zip(samples, odds, strict=True) if row is not None]
-    if not fits:
+    followed = [(side, row) for side, row in zip(samples, odds, strict=True) if row is not None]
+    if not followed:
         why = "too many outputs to compare with, or a value that this audit cannot foretell"
         return not_run(plan.name, Check.DRAWS, why)
-    worst = max(
-        fits, key=lambda one: max(one.distance / one.distance_allowed, abs(one.surprise) / (one.surprise_allowed or 1))
-    )
+    gaps = [gap(side, row, alpha) for side, row in followed]
+    surprises = [surprise(some, alpha) for some in (followed, *([one] for one in followed))]
+    widest, oddest = max(gaps, key=lambda one: one.part), max(surprises, key=lambda one: one.part)
     return judged(
         plan.name,
         Check.DRAWS,
-        f"off by {worst.distance:.3f} in distribution (allowed {worst.distance_allowed:.3f}),"
-        f" {worst.surprise:+.3f} in mean surprise (allowed ± {worst.surprise_allowed:.3f})",
-        holds=all(one.holds for one in fits),
-        distance=worst.distance,
-        distance_allowed=worst.distance_allowed,
-        surprise=worst.surprise,
-        surprise_allowed=worst.surprise_allowed,
+        f"off by {widest.distance:.3f} in distribution (allowed {widest.allowed:.3f}),"
+        f" {oddest.excess:+.3f} in mean surprise (allowed {oddest.least:+.3f} … {oddest.most:+.3f})",
+        holds=all(one.holds for one in gaps) and all(one.holds for one in surprises),
+        distance=widest.distance,
+        distance_allowed=widest.allowed,
+        surprise=oddest.excess if math.isfinite(oddest.excess) else None,
+        surprise_allowed=[oddest.least, oddest.most],
         reports=[len(side) for side in samples],
     )
 
 
 def _spread(plan: MetricPlan, samples: tuple[Noised, Noised], values: tuple[int, int], alpha: float) -> Finding:
-    gap, allowed = widths(*samples, values, alpha)
+    apart, allowed = widths(*samples, values, alpha)
     return judged(
         plan.name,
         Check.SPREAD,
-        f"the two noises differ by {gap:.3f} in distribution (allowed {allowed:.3f})",
-        holds=gap <= allowed,
-        gap=gap,
+        f"the two noises differ by {apart:.3f} in distribution (allowed {allowed:.3f})",
+        holds=apart <= allowed,
+        distance=apart,
         allowed=allowed,
     )
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 FALSE_ALARM = 1e-6  # odds that an honest policy's whole audit shows any failure by chance
-CHANCES = 24  # random comparisons of one metric at the most; each gets its part of FALSE_ALARM
+CHANCES = 16  # random comparisons of one metric at the most; each gets its part of FALSE_ALARM
 
 
 class Outcome(StrEnum):
@@ -81,7 +81,7 @@ MEANINGS: dict[Check, tuple[str, str, str]] = {
     Check.BOUND: (
         "What two neighbouring devices sent, over the whole device path, proves an ε of at least so much.",
         "A device reveals more than its policy declares: an observer tells the two neighbours apart too well.",
-        "Stop releases. Look between event and envelope: value clamped first, noise whole, no report left out?",
+        "Stop releases. Look between event and envelope: clamp first, draw whole noise, leave no report out.",
     ),
     Check.LIFETIME: (
         "All reports of one device together prove an ε of at least so much; the ledger charged at least that.",

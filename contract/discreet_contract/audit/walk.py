@@ -92,6 +92,11 @@ class Walk:
         """The metric as the devices run it."""
         return self._plan
 
+    @property
+    def reports_a_device(self) -> int:
+        """Independent reports that one device gives at the least: one a copy."""
+        return len(self._names)
+
     def run(self, script: Script) -> Trace:
         """A fresh device lives through all windows under one script, then is opened once more."""
         length = self._plan.metric.window_seconds
