@@ -95,8 +95,11 @@ CONFIG_RECORDS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
 )
 
 MEANINGS: dict[str, str] = POLICY_MEANINGS | {
-    "AgentConfig.policy": "Signed policy file. Read at start only.",
-    "AgentConfig.roots": "Pinned root public keys. A policy is obeyed if one of them signed it.",
+    "AgentConfig.policy": (
+        "What `discreet policy publish --output` wrote. Looked at every second; newer ones come from the broker too."
+    ),
+    "AgentConfig.roots": "Pinned root public keys. A policy is obeyed if one of them, or its successor, signed it.",
+    "AgentConfig.witness": "Public key of a witness that must have signed the log's head. Empty: none is demanded.",
     "AgentConfig.broker": "Where the broker is; the table `[broker]` below.",
     "AgentConfig.state_dir": (
         "Database, secret, consent, last good policy. Empty: `/var/lib/discreet` for root, else "
@@ -110,7 +113,10 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",
     "AggregatorConfig.state_dir": "Database and lock file.",
     "AggregatorConfig.keys_dir": "Private keys `<id>.key`, mode 0600. Read at start only.",
-    "AggregatorConfig.policies": "Signed policies: files, or folders of `*.json`. Read at start only; keep old ones.",
+    "AggregatorConfig.policies": (
+        "Transparency logs, which are followed as they grow; or signed policies, files or folders of `*.json`, read at "
+        "start only."
+    ),
     "AggregatorConfig.roots": "Pinned root public keys, as on the devices.",
     "AggregatorConfig.broker": "Where the broker is; the table `[broker]` below.",
     "AggregatorConfig.client_id": "MQTT client id; must stay the same. Empty: `discreet-aggregator-<fleet>`.",

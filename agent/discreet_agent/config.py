@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -18,9 +18,10 @@ HINT = "docs/operations.md lists every key; deploy/device/agent.toml is a sample
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """agent.toml. Relative paths count from the file's own folder."""
 
-    policy: str  # signed policy file
+    policy: str  # signed policy with its proofs, as `discreet policy publish` writes it
     roots: Annotated[tuple[HexKey, ...], msgspec.Meta(min_length=1)]  # pinned root public keys, hex
     broker: Broker
+    witness: HexKey | Literal[""] = ""  # public key whose signature every log head must bear
     state_dir: str = ""
     socket: str = ""
     resend_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 60.0  # first wait for a receipt
@@ -32,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     policy: Path
     roots: tuple[str, ...]
+    witness: str
     broker: Broker
     state_dir: Path
     socket: Path
@@ -48,6 +50,7 @@ def load_settings(named: Path | None) -> Settings:
     return Settings(
         policy=base / config.policy,
         roots=config.roots,
+        witness=config.witness,
         broker=config.broker.anchored(base),
         state_dir=base / config.state_dir if config.state_dir else _state_dir(),
         socket=base / config.socket if config.socket else _socket(),

@@ -94,6 +94,11 @@ class Consent:
             return "the policy now asks for more than consent was given to; look at it, then say `discreet agent on`"
         return None
 
+    def is_paused(self, policy: Policy) -> bool:
+        """Whether the owner said yes, but to less than this policy asks for: then only a new policy is listened for."""
+        word = self.word()
+        return word is not None and word.state == "on" and self.refusal(policy) is not None
+
     def since_ms(self) -> int:
         """When the present consent was given; 0 where it stands by default."""
         word = self.word()

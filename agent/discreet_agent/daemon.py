@@ -19,7 +19,8 @@ from discreet_agent import status
 from discreet_agent.device import OpenDevice, open_device
 from discreet_agent.event import EventRefusal, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
-from discreet_agent.obey import Obeyed, obey
+from discreet_agent.obey import Trust
+from discreet_agent.policies import Policies, in_force
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from discreet_agent.config import Settings
     from discreet_agent.event import Received
+    from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
 FORGET_SECONDS = 600
@@ -45,19 +47,24 @@ log = structlog.get_logger()
 class Daemon:
     """One device's daemon; `run` returns when `stop` is called."""
 
-    def __init__(self, settings: Settings, obeyed: Obeyed, device: OpenDevice, clock: Clock) -> None:
+    def __init__(self, settings: Settings, policies: Policies, device: OpenDevice, clock: Clock) -> None:
         self._settings = settings
-        self._obeyed = obeyed
+        self._policies = policies
         self._device = device
         self._clock = clock
-        self._policy = obeyed.policy.policy
-        self._courier = Courier(self._policy.receipt_buckets, settings.resend_seconds)
-        self._link = MqttLink(settings.broker, self._policy.fleet, self._receipts_arrived)
+        self._in_force = policies.obeyed.policy
+        self._delivered: bytes | None = None  # by the broker, not judged yet; only the latest counts
+        self._courier = Courier(settings.resend_seconds)
+        self._link = MqttLink(settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._fatal: Exception | None = None
         self._next_sample_ms = 0
         self._next_forget_ms = 0
+
+    @property
+    def _policy(self) -> Policy:
+        return self._in_force.policy
 
     async def run(self) -> None:
         """Serve until stopped; drains what was received before it returns."""
@@ -98,10 +105,18 @@ class Daemon:
             return
 
     def _tick(self) -> None:
-        if self._device.consent.refusal(self._policy) is not None:
+        consent = self._device.consent
+        if consent.is_paused(self._policy):
+            self._link.start()  # or a fleet whose policy once asked too much could never be given a better one
+            self._obey_newer()
+            return
+        if consent.refusal(self._policy) is not None:
             self._link.close()  # P6: off is off, on the network too
             return
         self._link.start()
+        self._obey_newer()
+        if consent.refusal(self._policy) is not None:  # the newer one asks for more
+            return
         try:
             self._sample()
             made = self._device.pipeline.close_windows()
@@ -111,6 +126,40 @@ class Daemon:
             self._forget()
         except RetryableError as exc:
             log.warning("trouble, trying again", problem=str(exc), next_step=exc.hint)
+
+    def _obey_newer(self) -> None:
+        """Take a newer policy from the file or the broker: first on disk, then in force, then in the trail."""
+        delivered, self._delivered = self._delivered, None
+        self._policies.look()
+        if delivered is not None:
+            self._policies.offer(delivered, "broker")
+        newest = self._policies.obeyed.policy
+        try:
+            self._policies.keep()
+            if newest.digest != self._in_force.digest:
+                self._device.pipeline.adopt(newest)
+                self._in_force = newest
+                log.info("policy in force", version=self._policy.version, source=self._policies.source)
+            self._write_trail()
+        except RetryableError as exc:
+            log.warning("policy not noted yet, trying again", problem=str(exc), next_step=exc.hint)
+
+    def _write_trail(self) -> None:
+        """What the trail does not say yet: a start, a change, refusals."""
+        obeyed, store = self._policies.obeyed, self._device.store
+        refused = list(self._policies.uncounted)
+        last = store.trail.last()
+        is_noted = last is not None and last.policy_hash == obeyed.policy.digest
+        if is_noted and not refused:
+            return
+        with store.transaction():
+            for reason in refused:
+                store.count("policies_refused", reason.value)
+            if not is_noted:
+                store.trail.append(in_force(obeyed, self._policies.source, self._clock.now_ms()))
+        self._policies.uncounted.clear()
+        if refused and self._policies.refusal is not None:
+            log.warning("policy refused, the last good one stays in force", problem=self._policies.refusal.text)
 
     def _sample(self) -> None:
         host = self._policy.collector.host
@@ -155,12 +204,18 @@ class Daemon:
             case "status":
                 broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
                 key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
-                return status.describe(store, self._obeyed, self._device.consent, broker=broker, key_valid=key_valid)
+                return status.describe(store, self._policies, self._device.consent, broker=broker, key_valid=key_valid)
             case "sent":
                 return {"sent": status.describe_sent(store.outbox)}
             case "ledger":
                 return status.describe_ledger(store.ledger)
-        return {"error": "UNKNOWN_QUERY", "detail": "known: status, sent, ledger"}
+            case "policies":
+                return {"policies": status.describe_trail(store.trail)}
+        return {"error": "UNKNOWN_QUERY", "detail": "known: status, sent, ledger, policies"}
+
+    def _policy_arrived(self, content: bytes) -> None:
+        """Called in the MQTT thread; judged at the next tick, so that a flood of policies costs one a second."""
+        self._delivered = content
 
     def _receipts_arrived(self, message: bytes) -> None:
         """Called in the MQTT thread."""
@@ -185,16 +240,14 @@ def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
     """Open the device and serve until SIGTERM or SIGINT."""
     clock = clock or SystemClock()
     make_state_folder(settings.state_dir)
-    obeyed = obey(settings.policy, settings.roots, settings.state_dir)
-    if obeyed.refused:
-        log.warning("policy refused, the last good one stays in force", problem=obeyed.refused)
-    with open_device(settings.state_dir, obeyed.policy, clock) as device:
+    policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
+    with open_device(settings.state_dir, policies.start().policy, clock) as device:
         device.store.ledger.verify()
-        asyncio.run(_serve(settings, obeyed, device, clock))
+        asyncio.run(_serve(settings, policies, device, clock))
 
 
-async def _serve(settings: Settings, obeyed: Obeyed, device: OpenDevice, clock: Clock) -> None:
-    daemon = Daemon(settings, obeyed, device, clock)
+async def _serve(settings: Settings, policies: Policies, device: OpenDevice, clock: Clock) -> None:
+    daemon = Daemon(settings, policies, device, clock)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)

@@ -21,6 +21,7 @@ import msgspec
 from discreet_agent.device import OpenDevice, open_device
 from discreet_agent.event import EventLine
 from discreet_agent.link import MqttLink
+from discreet_agent.obey import believe
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.receive.lines import Query, decode_line
 from discreet_contract.broker import Broker
@@ -28,11 +29,13 @@ from discreet_contract.clock import ManualClock, ReplayClock
 from discreet_contract.durations import seconds
 from discreet_contract.errors import ConfigError, PermanentError
 from discreet_contract.files import read_or_explain
-from discreet_contract.policy.release import VerifiedPolicy, verify_policy
+from discreet_contract.policy.bundle import read_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
+
+    from discreet_contract.policy.release import VerifiedPolicy
 
 OPEN_DEVICES = 150  # at once in a worker: three descriptors each
 COMMIT_SPAN_MS = 7 * 86_400_000  # a replayed device wakes once a week, stores what happened, sleeps again
@@ -76,7 +79,7 @@ def read_plan(path: Path) -> ReplayPlan:
 
 def replay_fleet(plan: ReplayPlan) -> dict[str, int]:
     """Replay all windows; returns counts over all devices. Raises where a report's receipt never comes."""
-    policy = verify_policy(read_or_explain(Path(plan.policy), what="the policy", hint="sign one"), plan.roots)
+    policy = _read_policy(plan)
     context = multiprocessing.get_context("spawn")
     started = [_start_worker(context, plan, share) for share in range(plan.workers)]
     totals: Counter[str] = Counter()
@@ -92,6 +95,12 @@ def replay_fleet(plan: ReplayPlan) -> dict[str, int]:
             pipe.close()
             process.join(timeout=30)
     return dict(totals)
+
+
+def _read_policy(plan: ReplayPlan) -> VerifiedPolicy:
+    hint = "publish to this file with `discreet policy publish`"
+    content = read_or_explain(Path(plan.policy), what="the policy", hint=hint)
+    return believe(read_bundle(content), plan.roots).policy
 
 
 def _windows(plan: ReplayPlan, policy: VerifiedPolicy) -> Iterator[tuple[int, int]]:
@@ -127,7 +136,7 @@ def _answer_of(pipe: Connection) -> dict[str, int]:
 
 def _work(plan: ReplayPlan, share: int, pipe: Connection) -> None:
     """A worker's life: one window after another until the driver closes the pipe."""
-    policy = verify_policy(Path(plan.policy).read_bytes(), plan.roots)
+    policy = _read_policy(plan)
     recordings = list(_share_of(plan, share))
     arrived: SimpleQueue[bytes] = SimpleQueue()
     with MqttLink(plan.broker, policy.policy.fleet, arrived.put) as link:
@@ -167,7 +176,7 @@ class _FleetWindow:
         self._end_ms = self._start_ms + next(iter(policy.plans.values())).metric.window_seconds * 1000
         self._link = link
         self._arrived = arrived
-        self._courier = Courier(policy.policy.receipt_buckets, plan.resend_seconds)
+        self._courier = Courier(plan.resend_seconds)
         self._open: dict[str, tuple[OpenDevice, ManualClock, ExitStack]] = {}
         self._owner: dict[bytes, str] = {}  # report id → device that waits for its receipt
 

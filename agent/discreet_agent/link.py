@@ -1,7 +1,7 @@
-"""The MQTT connection of a device process: publishes envelopes, listens for receipts.
+"""The MQTT connection of a device process: publishes envelopes, listens for receipts and for the policy.
 
 paho's network loop runs in its own thread and reconnects with full jitter; callbacks hand
-messages to `on_receipts` and touch nothing else. At most `IN_FLIGHT` publications wait for
+messages to `on_receipts` and `on_policy` and touch nothing else. At most `IN_FLIGHT` publications wait for
 their PUBACK, so memory stays bounded when the broker is slow.
 """
 
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Self
 import structlog
 
 from discreet_contract.broker import KEEPALIVE_SECONDS, backoff_seconds, new_client
-from discreet_contract.wire import receipts_topic, reports_topic
+from discreet_contract.policy.bundle import MAX_BUNDLE_BYTES
+from discreet_contract.wire import policy_topic, receipts_topic, reports_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from discreet_contract.broker import Broker
 
 IN_FLIGHT = 100
-MAX_MESSAGE_BYTES = 65_536  # the largest receipts message is 38 kB; a broker drops what is larger before sending it
+MAX_RECEIPTS_BYTES = 65_536  # the largest receipts message is 38 kB
+MAX_MESSAGE_BYTES = MAX_BUNDLE_BYTES + 65_536  # a broker drops what is larger before sending it
 
 log = structlog.get_logger()
 
@@ -32,10 +34,17 @@ log = structlog.get_logger()
 class MqttLink:
     """One connection under a random client id, a clean session each time. A context manager; `close` is idempotent."""
 
-    def __init__(self, broker: Broker, fleet: str, on_receipts: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        fleet: str,
+        on_receipts: Callable[[bytes], None],
+        on_policy: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._broker = broker
         self._fleet = fleet
         self._on_receipts = on_receipts
+        self._on_policy = on_policy
         self._client: Client | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -120,6 +129,8 @@ class MqttLink:
             return
         self.trouble = ""
         self.connected = self._ever_connected = True
+        if self._on_policy is not None:
+            client.subscribe(policy_topic(self._fleet), qos=1)
         for bucket in sorted(self._buckets):
             client.subscribe(receipts_topic(self._fleet, bucket), qos=0)
 
@@ -141,6 +152,9 @@ class MqttLink:
     def _disconnected(self, *_: Any) -> None:
         self.connected = False
 
-    def _received(self, _client: Client, _userdata: Any, message: Any) -> None:
-        if len(message.payload) <= MAX_MESSAGE_BYTES:  # some brokers do not look at the limit
+    def _received(self, client: Client, _userdata: Any, message: Any) -> None:
+        client.ack(message.mid, message.qos)
+        if self._on_policy is not None and message.topic == policy_topic(self._fleet):
+            self._on_policy(bytes(message.payload[: MAX_BUNDLE_BYTES + 1]))  # enough to see that it is too large
+        elif len(message.payload) <= MAX_RECEIPTS_BYTES:  # some brokers do not look at the limit
             self._on_receipts(bytes(message.payload))

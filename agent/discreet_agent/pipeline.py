@@ -14,7 +14,7 @@ Stages are plain functions; only this module hands their values to the store.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from discreet_agent.event import Event, EventRefusal, Refused
@@ -57,14 +57,25 @@ class Pipeline:
     """One device's pipeline over its open store. Single-threaded: one writer."""
 
     def __init__(self, device: Device, store: Store) -> None:
-        self._device = device
         self._store = store
+        self._unwritten: dict[EventRefusal, int] = {}  # refusals counted since the last commit
+        self._set_up(device)
+
+    def adopt(self, policy: VerifiedPolicy) -> None:
+        """Go on under another policy: at once for what is received, at a window border for metrics.
+
+        A metric whose definition stays the same goes on within its window. A new or redefined one begins
+        with the next whole window, and one that left the policy ends at once: what was counted is forgotten.
+        """
+        self._set_up(replace(self._device, policy=policy))
+
+    def _set_up(self, device: Device) -> None:
         policy = device.policy.policy
+        self._device = device
         self._signals = policy.signals
         self._plans = device.policy.plans
         self._retention = {name: seconds(signal.retention) for name, signal in policy.signals.items()}
         self._caps = Caps(*(cap_to_nano(cap) for cap in _caps_of(device.policy)))
-        self._unwritten: dict[EventRefusal, int] = {}  # refusals counted since the last commit
 
     # --- an event comes in -----------------------------------------------------------------
 
@@ -177,6 +188,7 @@ class Pipeline:
                 envelope=sealed.envelope,
                 created_at_ms=now_ms,
                 not_before_ms=now_ms + secrets.randbelow(spread_ms + 1),
+                receipt_buckets=self._device.policy.policy.receipt_buckets,
             )
         )
         self._store.count("reports_made", plan.name)
@@ -244,7 +256,10 @@ class Pipeline:
                 self._store.count("reports_given_up", plan.name, by=given_up)
                 self._store.tallies.drop(plan.name, too_late - 1)  # kept this long only where no key was valid
                 self._store.ledger.forget_refusals(plan.name, too_late)
-            self._store.outbox.forget_sent(now_ms - seconds(policy.late_horizon) * 1000)
+            horizon_ms = seconds(policy.late_horizon) * 1000
+            given_up = self._store.outbox.give_up_others(self._plans, now_ms - horizon_ms, now_ms)
+            self._store.count("reports_given_up", "METRIC_LEFT_THE_POLICY", by=given_up)
+            self._store.outbox.forget_sent(now_ms - horizon_ms)
             self._write_refusals()
         self._unwritten.clear()
         self._store.truncate_log()

@@ -41,9 +41,8 @@ class _Attempt:
 
 @dataclass(slots=True)
 class Courier:
-    """Decides what goes out now. `buckets` is the policy's; `resend_seconds` the first wait for a receipt."""
+    """Decides what goes out now. `resend_seconds` is the first wait for a receipt."""
 
-    buckets: int
     resend_seconds: float
     _attempts: dict[bytes, _Attempt] = field(default_factory=dict)
 
@@ -54,7 +53,7 @@ class Courier:
             attempt = self._attempts.setdefault(row.report_id, _Attempt())
             if attempt.next_at_ms > boot_ms:
                 continue
-            link.listen(receipt_bucket(row.report_id, self.buckets))
+            link.listen(receipt_bucket(row.report_id, row.receipt_buckets))
             if not link.publish(row.envelope):
                 break
             attempt.count += 1

@@ -10,15 +10,17 @@ from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
     from discreet_agent.consent import Consent
-    from discreet_agent.obey import Obeyed
+    from discreet_agent.policies import Policies, Refusal
     from discreet_agent.store.ledger import Ledger
     from discreet_agent.store.outbox import Outbox
     from discreet_agent.store.store import Store
+    from discreet_agent.store.trail import Trail
     from discreet_contract.accounting import BudgetRefusal, LedgerEntry
 
 
-def describe(store: Store, obeyed: Obeyed, consent: Consent, *, broker: str, key_valid: bool) -> dict[str, Any]:
+def describe(store: Store, policies: Policies, consent: Consent, *, broker: str, key_valid: bool) -> dict[str, Any]:
     """The whole status as JSON builtins; `broker` is "connected" or why not."""
+    obeyed = policies.obeyed
     policy = obeyed.policy
     refusal = consent.refusal(policy.policy)
     blocks, events = store.raw.size()
@@ -31,7 +33,9 @@ def describe(store: Store, obeyed: Obeyed, consent: Consent, *, broker: str, key
             "version": policy.policy.version,
             "hash": policy.digest.hex(),
             "signed_by": policy.signed_by,
-            "refused": obeyed.refused or None,
+            "source": policies.source,
+            "log": {"size": obeyed.head.size, "root": obeyed.head.root, "signed_at": _iso(obeyed.head.time_ms // 1000)},
+            "refused": _policy_refusal(policies.refusal),
         },
         "broker": broker,
         "releases": "running" if key_valid else "paused: the policy names no aggregator key that is valid today",
@@ -61,6 +65,24 @@ def describe_sent(outbox: Outbox) -> list[dict[str, Any]]:
     ]
 
 
+def describe_trail(trail: Trail) -> list[dict[str, Any]]:
+    """Which policy was in force when, why it changed, who signed it; oldest first."""
+    return [
+        {
+            "since": _iso(entry.since_ms // 1000),
+            "version": entry.version,
+            "hash": entry.policy_hash.hex(),
+            "signed_by": entry.signed_by,
+            "author": entry.author,
+            "reason": entry.reason,
+            "source": entry.source,
+            "log_size": entry.head_size,
+            "log_root": entry.head_root,
+        }
+        for entry in trail.entries()
+    ]
+
+
 def describe_ledger(ledger: Ledger) -> dict[str, Any]:
     """Every charge, and whether the chain holds."""
     rows = ledger.verify()
@@ -74,6 +96,17 @@ def explain_refusal(metric: str, window_start: int, refusal: BudgetRefusal) -> s
         f"{metric}, window {_iso(window_start)}: asked ε {refusal.asked / NANO:g}, spent {refusal.spent / NANO:g}, "
         f"left {refusal.left / NANO:g} under {refusal.cap}; {resets}: {refusal.advice}"
     )
+
+
+def _policy_refusal(refusal: Refusal | None) -> dict[str, Any] | None:
+    if refusal is None:
+        return None
+    return {
+        "reason": refusal.reason.value,
+        "detail": refusal.text,
+        "source": refusal.source,
+        "at": _iso(refusal.at_ms // 1000),
+    }
 
 
 def _refusal(last: tuple[str, int, BudgetRefusal] | None) -> str | None:

@@ -44,6 +44,10 @@ class Pipeline:
         self._fleet = fleet
         self.totals: Counter[str] = Counter()  # since start, for the log: "accepted" and every refusal reason
 
+    def use(self, shelf: PolicyShelf) -> None:
+        """Judge later batches by these policies; may be called from another thread."""
+        self._shelf = shelf
+
     def process(
         self, envelopes: Sequence[bytes], at_the_door: Mapping[RefusalReason, int] | None = None
     ) -> list[Outgoing]:
@@ -51,11 +55,12 @@ class Pipeline:
 
         Raises RetryableError or StoreError, and then nothing of the batch was counted.
         """
+        shelf = self._shelf  # one and the same for the whole batch
         opened = [unseal(envelope, self._keys) for envelope in envelopes]
         with self._store.transaction() as transaction:
             now_ms = transaction.raise_watermark(self._clock.now_ms())
             stored = transaction.stored_verdicts([report.report_id for report in opened if isinstance(report, Report)])
-            decisions = self._admit_in_order(opened, stored, now_ms)
+            decisions = self._admit_in_order(opened, stored, Rules(shelf, self._fleet, now_ms))
             admitted = [decision for decision in decisions if isinstance(decision, Admitted)]
             transaction.archive(admitted, now_ms)
             transaction.add_sums(accumulate(admitted))
@@ -66,13 +71,12 @@ class Pipeline:
             transaction.quarantine(_sample(envelopes, decisions), now_ms)
             transaction.forget_verdicts(now_ms, at_most=2 * len(envelopes) + 1000)
         self._note(len(admitted), refusals)
-        return answer(decisions, self._shelf, self._fleet)
+        return answer(decisions, shelf, self._fleet)
 
     def _admit_in_order(
-        self, opened: Sequence[Report | RefusalReason], stored: dict[bytes, Verdict], now_ms: int
+        self, opened: Sequence[Report | RefusalReason], stored: dict[bytes, Verdict], rules: Rules
     ) -> list[Admitted | Refused]:
         """Judge each in order of arrival, so that a second copy within the batch finds the first one's verdict."""
-        rules = Rules(self._shelf, self._fleet, now_ms)
         decisions: list[Admitted | Refused] = []
         for report in opened:
             if isinstance(report, RefusalReason):

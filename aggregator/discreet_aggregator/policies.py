@@ -1,6 +1,7 @@
 """The shelf of policies that reports may be under: every signed policy this aggregator was given.
 
-Old versions stay on the shelf as long as devices may report under them.
+A transparency log gives every version ever in force, and new ones as it grows. Old versions stay
+on the shelf as long as devices may report under them.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from typing import TYPE_CHECKING
 from discreet_contract.durations import seconds
 from discreet_contract.errors import ConfigError, SignatureRefusedError
 from discreet_contract.files import read_or_explain
+from discreet_contract.policy.log import HEAD, PolicyLog
 from discreet_contract.policy.release import verify_policy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
+    from discreet_contract.policy.log import LogHead
     from discreet_contract.policy.model import Policy
     from discreet_contract.policy.plan import MetricPlan
     from discreet_contract.policy.release import VerifiedPolicy
 
-_HINT = "list signed policy files, or folders of *.json, under `policies`"
+_HINT = "list transparency logs, signed policy files, or folders of these files, under `policies`"
 
 
 class PolicyShelf(Mapping[bytes, "VerifiedPolicy"]):
@@ -71,19 +74,68 @@ def grace_seconds(policy: Policy) -> int:
 
 
 def load_policies(entries: Iterable[str], roots: Collection[str], fleet: str) -> PolicyShelf:
-    """Verify every signed policy under `entries` (files or folders). Raises ConfigError or SignatureRefusedError."""
-    verified = [_load(path, roots, fleet) for path in _files(entries)]
-    if not verified:
-        raise ConfigError("no signed policy found", hint=_HINT)
-    return PolicyShelf(verified)
+    """Verify every policy under `entries`, once. Raises ConfigError or SignatureRefusedError."""
+    return PolicyFiles(entries, roots, fleet).load()
 
 
-def _files(entries: Iterable[str]) -> Iterator[Path]:
-    for entry in map(Path, entries):
-        if entry.is_dir():
-            yield from sorted(entry.glob("*.json"))
-        else:
-            yield entry
+class PolicyFiles:
+    """Where policies lie: signed files, folders of them, and transparency logs, which may grow."""
+
+    def __init__(self, entries: Iterable[str], roots: Collection[str], fleet: str) -> None:
+        self._entries = tuple(map(Path, entries))
+        self._roots = roots
+        self._fleet = fleet
+        self._heads: dict[Path, LogHead] = {}  # of each log, when it was loaded last
+        self._stamps: dict[Path, tuple[int, int]] = {}
+
+    def load(self) -> PolicyShelf:
+        """Verify everything. Raises ConfigError or SignatureRefusedError, and then nothing changes."""
+        stamps = self._look()
+        heads: dict[Path, LogHead] = {}
+        verified = []
+        for entry in self._entries:
+            if (entry / HEAD).exists():
+                policies, heads[entry] = self._load_log(entry)
+                verified += policies
+            else:
+                verified += [_load(path, self._roots, self._fleet) for path in _files(entry)]
+        if not verified:
+            raise ConfigError("no signed policy found", hint=_HINT)
+        shelf = PolicyShelf(verified)
+        self._heads, self._stamps = heads, stamps
+        return shelf
+
+    def have_changed(self) -> bool:
+        """Whether a log has another head than when it was loaded; a few `stat` calls."""
+        return self._look() != self._stamps
+
+    def _look(self) -> dict[Path, tuple[int, int]]:
+        stamps = {}
+        for entry in self._entries:
+            try:
+                status = (entry / HEAD).stat()
+            except OSError:
+                continue
+            stamps[entry] = (status.st_mtime_ns, status.st_ino)
+        return stamps
+
+    def _load_log(self, folder: Path) -> tuple[list[VerifiedPolicy], LogHead]:
+        """Every version ever released, if the log only grew since it was loaded last."""
+        log = PolicyLog.open(folder)
+        policies = log.verify(self._roots)
+        if log.head is None:
+            raise ConfigError(f"{folder}: its head is gone", hint="restore the folder from git")
+        before = self._heads.get(folder)
+        if before is not None and not log.has_grown_from(before):
+            message = f"{folder}: SPLIT_VIEW: not the log of {before.size} release(s) loaded before, grown"
+            raise SignatureRefusedError(message, rule="SPLIT_VIEW", hint="compare it with the log that devices see")
+        for policy in policies:
+            _check_fleet(folder, policy, self._fleet)
+        return policies, log.head
+
+
+def _files(entry: Path) -> list[Path]:
+    return sorted(entry.glob("*.json")) if entry.is_dir() else [entry]
 
 
 def _load(path: Path, roots: Collection[str], fleet: str) -> VerifiedPolicy:
@@ -91,10 +143,14 @@ def _load(path: Path, roots: Collection[str], fleet: str) -> VerifiedPolicy:
     try:
         verified = verify_policy(signed, roots)
     except SignatureRefusedError as exc:
-        raise SignatureRefusedError(f"{path}: {exc}", hint="compare `roots`, or sign it again") from exc
+        raise SignatureRefusedError(f"{path}: {exc}", rule=exc.rule, hint="compare `roots`, or sign it again") from exc
+    _check_fleet(path, verified, fleet)
+    return verified
+
+
+def _check_fleet(path: Path, verified: VerifiedPolicy, fleet: str) -> None:
     if verified.policy.fleet != fleet:
         raise ConfigError(
             f"{path}: a policy of fleet {verified.policy.fleet}, and this aggregator serves {fleet}",
             hint="one aggregator serves one fleet: take the file off `policies`, or mend `fleet`",
         )
-    return verified

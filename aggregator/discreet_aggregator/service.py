@@ -14,7 +14,7 @@ from discreet_aggregator import __version__
 from discreet_aggregator.ingest import IngestSettings, ingest
 from discreet_aggregator.keys import load_keys
 from discreet_aggregator.pipeline import Pipeline
-from discreet_aggregator.policies import load_policies
+from discreet_aggregator.policies import PolicyFiles
 from discreet_aggregator.store.store import Store
 from discreet_contract.broker import backoff_seconds
 from discreet_contract.envelope import encode_key_id
@@ -23,7 +23,7 @@ from discreet_contract.log import configure_logging
 from discreet_contract.state_folder import hold_state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from nacl.public import PrivateKey
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from discreet_aggregator.policies import PolicyShelf
 
 _COUNTS_SECONDS = 60.0
+_LOOK_SECONDS = 2.0
 
 _log = structlog.get_logger()
 
@@ -38,7 +39,8 @@ _log = structlog.get_logger()
 def run(config: AggregatorConfig) -> None:
     """Serve the fleet until SIGTERM or SIGINT. Raises ConfigError, SignatureRefusedError or StoreError at start."""
     configure_logging(json=config.log_json)
-    shelf = load_policies(config.policies, config.roots, config.fleet)
+    files = PolicyFiles(config.policies, config.roots, config.fleet)
+    shelf = files.load()
     keys = load_keys(Path(config.keys_dir))
     _warn_of_closed_envelopes(shelf, keys)
     stop = threading.Event()
@@ -47,7 +49,8 @@ def run(config: AggregatorConfig) -> None:
         store = stack.enter_context(Store(config.database))
         stack.enter_context(_stopped_by_signals(stop))
         pipeline = Pipeline(store, shelf, keys, config.clock(), config.fleet)
-        stack.enter_context(_counts_logged(pipeline))
+        stack.enter_context(_every(_COUNTS_SECONDS, lambda: _log.info("counts", **dict(pipeline.totals))))
+        stack.enter_context(_every(_LOOK_SECONDS, _PolicyWatch(files, pipeline, keys).look))
         _log.info("started", version=__version__, fleet=config.fleet, policies=len(shelf), keys=len(keys))
         supervise(config, pipeline, stop)
     _log.info("stopped", **pipeline.totals)
@@ -87,16 +90,42 @@ def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(name, handler)
 
 
+class _PolicyWatch:
+    """Puts new releases on the shelf while the service runs; what cannot be loaded changes nothing."""
+
+    def __init__(self, files: PolicyFiles, pipeline: Pipeline, keys: Mapping[bytes, PrivateKey]) -> None:
+        self._files = files
+        self._pipeline = pipeline
+        self._keys = keys
+        self._trouble = ""
+
+    def look(self) -> None:
+        """Load again if a log has another head: a copy that is still under way is tried again."""
+        if not self._files.have_changed():
+            return
+        try:
+            shelf = self._files.load()
+        except DiscreetError as exc:
+            if str(exc) != self._trouble:
+                _log.error("policies not loaded, the former ones stay", problem=str(exc), next_step=exc.hint)
+            self._trouble = str(exc)
+            return
+        self._trouble = ""
+        self._pipeline.use(shelf)
+        _warn_of_closed_envelopes(shelf, self._keys)
+        _log.info("policies loaded", policies=len(shelf))
+
+
 @contextmanager
-def _counts_logged(pipeline: Pipeline) -> Iterator[None]:
-    """Say once a minute how many were accepted and refused since start; nothing of what they hold."""
+def _every(period_seconds: float, act: Callable[[], None]) -> Iterator[None]:
+    """Call `act` now and then, in a thread of its own, until the block ends."""
     done = threading.Event()
 
-    def report() -> None:
-        while not done.wait(_COUNTS_SECONDS):
-            _log.info("counts", **dict(pipeline.totals))
+    def repeat() -> None:
+        while not done.wait(period_seconds):
+            act()
 
-    thread = threading.Thread(target=report, name="counts", daemon=True)
+    thread = threading.Thread(target=repeat, daemon=True)
     thread.start()
     try:
         yield

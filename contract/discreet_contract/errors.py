@@ -66,9 +66,13 @@ class ConfigError(PermanentError):
 
 
 class SignatureRefusedError(PermanentError):
-    """A signed policy that must not be obeyed."""
+    """A signed policy, log or head that must not be obeyed. `rule` names which of a closed list it breaks."""
 
     exit_code = ExitCode.POLICY
+
+    def __init__(self, message: str, *, rule: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.rule = rule
 
 
 class ReleaseRefusedError(PermanentError):

@@ -142,6 +142,11 @@ def reports_topic(fleet: str) -> str:
     return f"discreet/{WIRE_VERSION}/{fleet}/reports"
 
 
+def policy_topic(fleet: str) -> str:
+    """Where the newest policy is retained."""
+    return f"discreet/{WIRE_VERSION}/{fleet}/policy"
+
+
 def receipts_topic(fleet: str, bucket: str) -> str:
     """Where the aggregator answers; `bucket` may be "+" for a subscriber to all of them."""
     return f"discreet/{WIRE_VERSION}/{fleet}/receipts/{bucket}"

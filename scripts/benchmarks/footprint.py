@@ -46,14 +46,14 @@ def _agent(folder: Path) -> list[str]:
         ["discreet", "policy", "keys", "new", folder / "root.key"], capture_output=True, text=True, check=True
     )
     example = ROOT / "policies" / "examples" / "flights.yaml"
-    signed = folder / "policy.json"
-    subprocess.run(
-        ["discreet", "policy", "sign", example, "--key", folder / "root.key", "-o", signed],
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    delivered, log = folder / "policy.json", folder / "releases"
+    for command in (
+        ["release", example, "--log", log, "--key", folder / "root.key"],
+        ["publish", "--log", log, "--output", delivered],
+    ):
+        subprocess.run(["discreet", "policy", *command], check=True, stdout=subprocess.DEVNULL)
     (folder / "agent.toml").write_text(
-        f'policy = "{signed}"\nroots = ["{key.stdout.strip()}"]\nstate_dir = "state"\nsocket = "agent.sock"\n'
+        f'policy = "{delivered}"\nroots = ["{key.stdout.strip()}"]\nstate_dir = "state"\nsocket = "agent.sock"\n'
         '[broker]\nurl = "mqtt://127.0.0.1:9"\n',
         encoding="utf-8",
     )

@@ -36,8 +36,8 @@ class Side:
 
     @property
     def policy(self) -> Path:
-        """The signed working copy."""
-        return self.folder / "policies" / "policy.signed.json"
+        """What is delivered to devices."""
+        return self.folder / "policy.json"
 
     @property
     def aggregator(self) -> str:
@@ -92,10 +92,10 @@ def _say(began: float, text: str) -> None:
 def _side(example: str, name: str, root: str, port: int) -> Side:
     """Make a fleet's keys, sign a working copy of its example policy, write its aggregator's configuration."""
     side = Side(name, STATE / name, root, port)
-    (side.folder / "policies").mkdir(parents=True)
+    side.folder.mkdir(parents=True)
     replay = f'replay_clock = "{side.clock}"\n' if name == "flights" else ""
     Path(side.aggregator).write_text(
-        f'fleet = "{name}"\nstate_dir = "aggregator"\npolicies = ["policies"]\nroots = ["{root}"]\n'
+        f'fleet = "{name}"\nstate_dir = "aggregator"\npolicies = ["releases"]\nroots = ["{root}"]\n'
         f'keys_dir = "keys"\n{replay}\n[broker]\nurl = "mqtt://127.0.0.1:{port}"\n',
         encoding="utf-8",
     )
@@ -104,7 +104,9 @@ def _side(example: str, name: str, root: str, port: int) -> Side:
     text = (ROOT / "policies" / "examples" / f"{example}.yaml").read_text(encoding="utf-8")
     working = side.folder / f"{example}.yaml"
     working.write_text(text.replace(PLACEHOLDER_KEY, public), encoding="utf-8")
-    discreet("policy", "sign", str(working), "--key", str(STATE / "keys" / "root.key"), "--output", str(side.policy))
+    log = str(side.folder / "releases")
+    discreet("policy", "release", str(working), "--log", log, "--key", str(STATE / "keys" / "root.key"))
+    discreet("policy", "publish", "--log", log, "--output", str(side.policy))
     return side
 
 

@@ -20,11 +20,16 @@ from nacl.signing import SigningKey
 
 from discreet_agent.device import open_device
 from discreet_agent.event import EventLine
+from discreet_agent.obey import believe
+from discreet_contract.broker import Broker
 from discreet_contract.clock import ManualClock
 from discreet_contract.envelope import encode_key_id, unseal
+from discreet_contract.policy.bundle import make_bundle, read_bundle
 from discreet_contract.policy.compile import build_policy
+from discreet_contract.policy.deliver import publish_retained
+from discreet_contract.policy.log import PolicyLog
 from discreet_contract.policy.read import parse_policy_text
-from discreet_contract.policy.release import sign_policy, verify_policy
+from discreet_contract.policy.release import sign_policy
 from discreet_contract.wire import decode_report, reports_topic
 from needs import need
 
@@ -79,11 +84,10 @@ class Deployment:
         self._short = Path(tempfile.mkdtemp(prefix="dsc"))  # pytest's own paths are too long for a socket
         self.socket = self._short / "agent.sock"
         self.root, self.key = SigningKey.generate(), PrivateKey.generate()
-        text = POLICY.format(public_key=self.key.public_key.encode().hex(), min_devices=min_devices)
-        (folder / "policy.json").write_bytes(
-            sign_policy(build_policy(parse_policy_text(text.encode(), "x")), [self.root])
-        )
-        self.policy = verify_policy((folder / "policy.json").read_bytes(), [self.root_hex])
+        self._text = POLICY.format(public_key=self.key.public_key.encode().hex(), min_devices=min_devices)
+        self.log = PolicyLog.open(folder / "releases")
+        (folder / "policy.json").write_bytes(self.release())
+        self.policy = believe(read_bundle((folder / "policy.json").read_bytes()), (self.root_hex,)).policy
         self._write_configurations(batch)
 
     @property
@@ -101,6 +105,26 @@ class Deployment:
         """The aggregator's configuration."""
         return str(self.folder / "aggregator.toml")
 
+    def release(self, *edits: tuple[str, str]) -> bytes:
+        """Append the next version to the log, as the operator would; returns what is delivered of it."""
+        for old, new in edits:
+            assert old in self._text
+            self._text = self._text.replace(old, new)
+        version = len(self.log.entries) + 1
+        text = self._text.replace("version: 1\n", f"version: {version}\n", 1)
+        signed = sign_policy(build_policy(parse_policy_text(text.encode(), "x")), [self.root])
+        self.log = self.log.append(signed, [self.root], int(time.time() * 1000))
+        return make_bundle(self.log)
+
+    def publish(self, content: bytes) -> None:
+        """Make this the fleet's retained policy message, whatever it is."""
+        publish_retained(self.account("operator"), "crashers", content)
+
+    def account(self, name: str) -> Broker:
+        """A client of the broker."""
+        url = f"mqtt://127.0.0.1:{self.port}"
+        return Broker(url=url, username=name, password_file=str(self.folder / "password"))
+
     def _write_configurations(self, batch: int) -> None:
         keys = self.folder / "keys"
         keys.mkdir(mode=0o700)
@@ -109,7 +133,7 @@ class Deployment:
         (self.folder / "password").write_text("secret")
         broker = f'[broker]\nurl = "mqtt://127.0.0.1:{self.port}"\npassword_file = "{self.folder}/password"\n'
         Path(self.aggregator_toml).write_text(
-            f'fleet = "crashers"\nstate_dir = "aggregator"\npolicies = ["policy.json"]\nroots = ["{self.root_hex}"]\n'
+            f'fleet = "crashers"\nstate_dir = "aggregator"\npolicies = ["releases"]\nroots = ["{self.root_hex}"]\n'
             f'keys_dir = "keys"\nbatch = {batch}\n{broker}username = "aggregator"\n'
         )
         Path(self.agent_toml).write_text(
@@ -136,7 +160,7 @@ class Deployment:
         if passwords.exists():
             return
         passwords.touch(mode=0o600)
-        for account in ("aggregator", "device", "tester"):
+        for account in ("aggregator", "device", "operator", "tester"):
             subprocess.run(
                 ["mosquitto_passwd", "-b", str(passwords), account, "secret"], check=True, capture_output=True
             )
@@ -178,6 +202,21 @@ class Deployment:
         self.processes[name].kill()
         self.processes[name].wait()
 
+    def kill_at(self, name: str, trigger: str, step: int) -> str:
+        """Run a side until it kills itself there; returns what it was doing ("" where it never got that far)."""
+        mark = self.folder / "mark"
+        mark.unlink(missing_ok=True)
+        start = self.start_agent if name == "agent" else self.start_aggregator
+        process = start(trigger, str(step), str(mark))
+        deadline = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if process.poll() is None:
+            self.kill(name)
+            return ""
+        assert process.returncode == -9
+        return mark.read_text()
+
     def stop(self, name: str) -> int:
         """SIGTERM; returns the exit code."""
         self.processes[name].terminate()
@@ -211,8 +250,8 @@ class Deployment:
         )
 
     def status(self) -> dict:
-        """What the running agent says of itself."""
-        return json.loads(self.discreet("agent", "status", "--json", "--config", self.agent_toml).stdout)
+        """What the running agent says of itself; nothing where none answers."""
+        return json.loads(self.discreet("agent", "status", "--json", "--config", self.agent_toml).stdout or "{}")
 
     # --- the device ------------------------------------------------------------------------
 

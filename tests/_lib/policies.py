@@ -16,11 +16,11 @@ FILE = "p.yaml"
 EXHAUSTIBLE = ("budget:\n", "budget:\n  exhaustible: an edit made by tests\n")  # for edits that cost more than the caps
 
 
-def edited(*edits):
-    """Text of flights.yaml with each (old, new) applied to the first place where old stands."""
-    text = FLIGHTS.read_text(encoding="utf-8")
+def edited(*edits, path=FLIGHTS):
+    """Text of an example (flights.yaml) with each (old, new) applied to the first place where old stands."""
+    text = path.read_text(encoding="utf-8")
     for old, new in edits:
-        assert old in text, f"flights.yaml no longer holds {old!r}"
+        assert old in text, f"{path.name} no longer holds {old!r}"
         text = text.replace(old, new, 1)
     return text
 

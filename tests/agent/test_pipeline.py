@@ -423,3 +423,62 @@ def test_the_history_speaks_under_the_policy_of_its_day(bench, device):
     before = describe_sent(device.store.outbox)
     device = redefined(bench, ("[left, right]", "[right, left]"))
     assert describe_sent(device.store.outbox) == before
+
+
+# --- another policy, without a restart
+
+
+def test_a_policy_is_adopted_at_once_for_what_is_received(bench, device):
+    """The very next event is judged by it."""
+    wider = (("max: 100, unit", "max: 200, unit"), ("version: 1-1-0", "version: 1-2-0"), ("[1-0-0]", "[1-0-0, 1-1-0]"))
+    long = opening(START + 1, version="1-2-0", fields={"seconds": 150.0, "side": "left"})
+    bench.at(START + 2)
+    assert device.pipeline.record([long])[0].reason is EventRefusal.UNKNOWN_VERSION
+    device.pipeline.adopt(make_policy(version=2, edits=wider))
+
+    assert device.pipeline.record([long]) == [None]
+    assert device.pipeline.record([opening(START + 1)]) == [None]
+
+
+def test_an_unchanged_metric_goes_on_within_its_window_and_others_wait_for_the_next(bench, device):
+    """What was counted before the change counts; a new metric begins with a whole window; one that left is gone."""
+    start, end = START, START + HOUR
+    bench.at(start)
+    device.pipeline.close_windows()
+    bench.at(start + 10)
+    device.pipeline.record([opening(start + 1)])
+    renamed = (("  openings: {from", "  opened_often: {from"),)
+    changed = make_policy(version=2, edits=renamed)
+    device.pipeline.adopt(changed)
+    bench.at(start + 20)
+    device.pipeline.close_windows()
+    device.pipeline.record([opening(start + 11)])
+    state = device.store.tallies.load("opened", changed.plans["opened"].version, start)
+    bench.at(end + 60)
+    device.pipeline.close_windows()
+    first = {(entry.metric, entry.window_start) for entry in device.store.ledger.entries()}
+    bench.at(end + HOUR + 60)
+    device.pipeline.close_windows()
+    both = {(entry.metric, entry.window_start) for entry in device.store.ledger.entries()}
+
+    assert state == 1
+    assert first == {("opened", start), ("side", start)}
+    assert both - first == {("opened", end), ("side", end), ("opened_often", end)}
+    assert {entry.policy_hash for entry in device.store.ledger.entries()} == {changed.digest}
+
+
+def test_reports_of_a_metric_that_left_the_policy_are_given_up_at_the_horizon(bench, device):
+    """They are paid for, so they are sent until nobody would take them."""
+    bench.at(START)
+    device.pipeline.close_windows()
+    bench.at(START + HOUR + 60)
+    device.pipeline.close_windows()
+    device.pipeline.adopt(make_policy(version=2, edits=(("  openings: {from", "  opened_often: {from"),)))
+    bench.at(START + 20 * HOUR)
+    device.pipeline.forget()
+    assert device.store.outbox.waiting() == 3
+    bench.at(START + 28 * HOUR)
+    device.pipeline.forget()
+
+    assert device.store.outbox.waiting() == 0
+    assert device.store.counters()["reports_given_up"]["METRIC_LEFT_THE_POLICY"] == 1

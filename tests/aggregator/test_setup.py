@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 
 from discreet_aggregator.config import load_config
 from discreet_aggregator.keys import load_keys, new_key
-from discreet_aggregator.policies import PolicyShelf, load_policies
+from discreet_aggregator.policies import PolicyFiles, PolicyShelf, load_policies
 from discreet_contract.envelope import encode_key_id
 from discreet_contract.errors import ConfigError, SignatureRefusedError
+from discreet_contract.policy.log import PolicyLog
+from discreet_contract.policy.release import read_root_key
 
 
 def test_paths_are_relative_to_the_file(fleet):
@@ -107,3 +110,83 @@ def test_two_meanings_of_one_version_stop_the_start(fleet):
     twin = replace(verified, digest=bytes(32), plans={"place": other})
     with pytest.raises(ConfigError, match="different categories"):
         PolicyShelf([verified, twin])
+
+
+# --- transparency logs
+
+
+@pytest.fixture
+def logged(fleet):
+    """A fleet whose policies lie in a log; `fleet.release` makes the next one's text."""
+    return Logged(fleet)
+
+
+class Logged:
+    """The operator's side of a log."""
+
+    def __init__(self, fleet):
+        self.fleet = fleet
+        self.key = read_root_key(fleet.folder / "root.key")
+        self.log = PolicyLog.open(fleet.folder / "releases")
+        self.files = PolicyFiles([str(self.log.folder)], fleet.roots, "test-fleet")
+
+    def append(self, **values):
+        version = len(self.log.entries) + 1
+        signed = self.fleet.release(f"logged{version}", version=version, **values).read_bytes()
+        self.log = self.log.append(signed, [self.key], version)
+
+
+def versions(shelf):
+    return sorted(verified.policy.version for verified in shelf.values())
+
+
+def test_a_log_gives_every_version_and_is_followed(logged):
+    """Reports under older versions are still on their way."""
+    logged.append()
+    logged.append(buckets=1)
+    assert versions(logged.files.load()) == [1, 2]
+    assert not logged.files.have_changed()
+    logged.append(buckets=256)
+    assert logged.files.have_changed()
+    assert versions(logged.files.load()) == [1, 2, 3]
+    assert not logged.files.have_changed()
+
+
+def test_a_log_that_did_not_grow_from_the_one_before_is_refused(logged):
+    """Somebody put another log in its place; the former policies stay."""
+    logged.append()
+    logged.files.load()
+    shutil.rmtree(logged.log.folder)
+    logged.log = PolicyLog.open(logged.log.folder)
+    logged.append(buckets=1)
+    logged.append(buckets=16)
+    with pytest.raises(SignatureRefusedError, match="SPLIT_VIEW") as refused:
+        logged.files.load()
+
+    assert refused.value.hint
+    assert logged.files.have_changed()
+
+
+def test_a_log_copied_by_halves_is_tried_again(logged):
+    """The head came before its entry."""
+    logged.append()
+    logged.files.load()
+    logged.append(buckets=1)
+    entry = logged.log.folder / "entries" / "000002.json"
+    content = entry.read_bytes()
+    entry.unlink()
+    with pytest.raises(ConfigError, match=r"000002\.json"):
+        logged.files.load()
+    assert logged.files.have_changed()
+    entry.write_bytes(content)
+
+    assert versions(logged.files.load()) == [1, 2]
+
+
+def test_a_log_under_another_root_is_refused(logged):
+    """As a file would be."""
+    logged.append()
+    with pytest.raises(SignatureRefusedError, match="NO_PINNED_SIGNATURE"):
+        PolicyFiles([str(logged.log.folder)], ["0" * 64], "test-fleet").load()
+    with pytest.raises(ConfigError, match="serves others"):
+        PolicyFiles([str(logged.log.folder)], logged.fleet.roots, "others").load()

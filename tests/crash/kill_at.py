@@ -1,9 +1,9 @@
 """Run `discreet` in this process and SIGKILL it at an exact step: kill_at.py TRIGGER N MARK -- ARGUMENTS.
 
 Steps are counted from the first call of the function TRIGGER: every call of and return from a
-function of the agent or the aggregator, every call into SQLite and its return, every publish
-and acknowledgement. At step N the process kills itself; what it was doing goes to the file
-MARK first. The product's code is not touched: this is a profile hook.
+function of the agent or the aggregator, every call into SQLite and its return, every opening,
+renaming and syncing of a file, every publish and acknowledgement. At step N the process kills
+itself; what it was doing goes to the file MARK first. The product's code is not touched: this is a profile hook.
 """
 
 import os
@@ -14,6 +14,7 @@ import threading
 from pathlib import Path
 
 OURS = (os.sep + "discreet_agent" + os.sep, os.sep + "discreet_aggregator" + os.sep)
+FILES = {"open", "fsync", "replace"}
 PAHO = {"publish", "ack", "subscribe"}
 
 
@@ -47,6 +48,8 @@ class Countdown:
         if kind in {"call", "return"}:
             is_paho = code.co_name in PAHO and "paho" in code.co_filename
             return code.co_name if is_paho or any(part in code.co_filename for part in OURS) else None
+        if kind.startswith("c_") and getattr(argument, "__module__", "") == "posix" and argument.__name__ in FILES:
+            return f"os.{argument.__name__}"
         is_sqlite = isinstance(getattr(argument, "__self__", None), sqlite3.Connection)
         return f"sqlite.{argument.__name__}" if is_sqlite else None
 

@@ -18,14 +18,14 @@ SENDING = [("send", 1), ("listen", 1), ("publish", 1), ("publish", 2), ("publish
 SETTLING = [("read_receipts", 1), ("settle", 1), ("settle", 4), ("settle", 8), ("settle", 14), ("settle", 40)]
 
 
-def test_killed_at_every_stage_of_a_release(deployment, tmp_path):
+def test_killed_at_every_stage_of_a_release(deployment):
     """Thirty-odd SIGKILLs on the way from a tally to a settled report; every window is charged and counted once."""
     windows = deployment.seed(windows=60)
     deployment.start_aggregator()
     killed_at = []
     with Listener(deployment.port, "#") as listener:
         for trigger, step in [*CLOSING, *SENDING, *SETTLING]:
-            killed_at.append(kill_once(deployment, tmp_path, trigger, step))
+            killed_at.append(deployment.kill_at("agent", trigger, step))
         deployment.start_agent()
         deployment.wait_until(
             lambda: deployment.made() >= 3 * len(windows) and deployment.waiting() == 0, "all is settled", 60
@@ -36,21 +36,6 @@ def test_killed_at_every_stage_of_a_release(deployment, tmp_path):
     assert len([name for name in killed_at if name]) >= 25, killed_at
     steps = {name.split(" ", 1)[1] for name in killed_at if name}
     assert {*RELEASING, "sqlite.execute", "send", "publish", "settle"} <= steps, sorted(steps)
-
-
-def kill_once(deployment, tmp_path, trigger, step):
-    """Run the agent until it kills itself there; returns what it was doing ("" where it never got that far)."""
-    mark = tmp_path / "mark"
-    mark.unlink(missing_ok=True)
-    process = deployment.start_agent(trigger, str(step), str(mark))
-    deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    if process.poll() is None:  # no such step came
-        deployment.kill("agent")
-        return ""
-    assert process.returncode == -9
-    return mark.read_text()
 
 
 def test_killed_while_events_come_in(deployment):

@@ -1,7 +1,5 @@
 """The aggregator, killed between any two steps, loses no report that it answered and counts none twice."""
 
-import time
-
 import pytest
 
 from deployment import Listener
@@ -11,14 +9,14 @@ ANSWERING = [("_flush", step) for step in (2, 3, 5)] + [("answer", step) for ste
 
 
 @pytest.mark.deployment(batch=10)
-def test_killed_at_every_stage_of_a_batch(deployment, tmp_path):
+def test_killed_at_every_stage_of_a_batch(deployment):
     """Thirty-odd SIGKILLs on the way from an envelope to its receipt."""
     windows = deployment.seed(windows=120)
     deployment.start_agent()
     killed_at = []
     with Listener(deployment.port, "#") as listener:
         for trigger, step in [*PROCESSING, *ANSWERING]:
-            killed_at.append(kill_once(deployment, tmp_path, trigger, step))
+            killed_at.append(deployment.kill_at("aggregator", trigger, step))
         deployment.start_aggregator()
         deployment.wait_until(
             lambda: deployment.made() >= 3 * len(windows) and deployment.waiting() == 0, "all is settled", 90
@@ -29,18 +27,3 @@ def test_killed_at_every_stage_of_a_batch(deployment, tmp_path):
     assert len([name for name in killed_at if name]) >= 25, killed_at
     steps = {name.split(" ", 1)[1] for name in killed_at if name}
     assert {"sqlite.execute", "unseal", "admit"} <= steps, sorted(steps)
-
-
-def kill_once(deployment, tmp_path, trigger, step):
-    """Run the aggregator until it kills itself there; returns what it was doing."""
-    mark = tmp_path / "mark"
-    mark.unlink(missing_ok=True)
-    process = deployment.start_aggregator(trigger, str(step), str(mark))
-    deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    if process.poll() is None:
-        deployment.kill("aggregator")
-        return ""
-    assert process.returncode == -9
-    return mark.read_text()

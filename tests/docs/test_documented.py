@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from discreet_agent.event import EventRefusal
+from discreet_agent.obey import PolicyRefusal
 from discreet_aggregator.estimate import Status
 from discreet_aggregator.refusal import RefusalReason, verdict_of
 from discreet_contract.accounting import CapName
@@ -109,11 +110,19 @@ def test_every_error_of_the_policy_language_is_documented():
 
 
 def test_every_rule_against_a_signed_policy_is_documented():
-    release = (POLICY_CODE / "release.py").read_text(encoding="utf-8")
-    rules = {*re.findall(r'_refused\(\s*"([A-Z_]+)"', release)}
-    rules |= {*re.findall(r"policy refused: ([A-Z]+):", (AGENT / "obey.py").read_text(encoding="utf-8"))}
-    assert len(rules) >= 7
-    assert {rule for rule in rules if f"`{rule}`" not in OPERATIONS} == set()
+    modules = (POLICY_CODE / name for name in ("release.py", "bundle.py", "succession.py"))
+    raised = "".join(path.read_text(encoding="utf-8") for path in modules)
+    rules = {*re.findall(r'_refused\(\s*"([A-Z_]+)"', raised), *re.findall(r'rule="([A-Z_]+)"', raised)}
+    assert len(rules) >= 6
+    assert rules <= set(PolicyRefusal)  # or a device could not count it
+    assert {rule for rule in PolicyRefusal if f"| `{rule}` |" not in OPERATIONS} == set()
+
+
+def test_every_rule_of_the_gate_is_documented():
+    rules = set(re.findall(r'GateProblem\("([A-Z_]+)"', (POLICY_CODE / "gate.py").read_text(encoding="utf-8")))
+    assert len(rules) >= 10
+    auditing = (ROOT / "docs" / "auditing.md").read_text(encoding="utf-8")
+    assert {rule for rule in rules if f"`{rule}`" not in auditing} == set()
 
 
 @pytest.mark.parametrize("reduction", model.Reduction.__args__)
@@ -160,8 +169,9 @@ def test_every_verdict_is_documented(verdict):
 
 
 def test_every_counter_of_the_agent_is_documented():
-    counted = r"(events|reports|receipts|releases|windows)_[a-z_]+"
-    counters = {text for text in literals(AGENT / "pipeline.py") if re.fullmatch(counted, text)}
+    counted = r"(events|reports|receipts|releases|windows|policies)_[a-z_]+"
+    paths = (AGENT / "pipeline.py", AGENT / "daemon.py")
+    counters = {text for text in literals(*paths) if re.fullmatch(counted, text)}
     assert len(counters) >= 8
     assert {name for name in counters if f"`{name}`" not in OPERATIONS} == set()
 

@@ -10,7 +10,7 @@ from discreet_contract.policy.check import check_model
 from discreet_contract.policy.compile import canonical_json, fix_mechanisms, load_policy
 from discreet_contract.policy.diff import diff_facts, diff_markdown, diff_policies, diff_text
 from discreet_contract.policy.diff_rules import Compatibility
-from discreet_contract.policy.gate import release_problems
+from discreet_contract.policy.gate import Circumstances, release_problems
 from discreet_contract.policy.model import Policy
 from discreet_contract.policy.schemaver import Bump, bump_made, bump_needed
 from discreet_contract.policy.shape import check_shape
@@ -108,7 +108,7 @@ def test_diff_is_total_and_silent_only_between_equals(pair):
 @given(edits(), st.sampled_from([("aa",), ("aa", "bb")]))
 def test_nothing_breaking_is_released_without_bump_and_migration(pair, signatures):
     old, new = pair
-    if release_problems(old, new, signatures=signatures):
+    if release_problems(old, new, Circumstances(signatures)):
         return
     diff = diff_policies(old, new)
 

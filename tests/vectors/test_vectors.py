@@ -3,14 +3,18 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
+from discreet_agent.obey import Trust, judge
 from discreet_contract.accounting import LedgerEntry
 from discreet_contract.envelope import HEADER_BYTES, MAGIC, encode_key_id, seal, unseal
 from discreet_contract.mechanisms.catalogue import build
-from discreet_contract.policy.compile import build_policy, canonical_json, policy_hash
+from discreet_contract.policy.bundle import read_bundle
+from discreet_contract.policy.compile import build_policy, canonical_json, canonicalize, policy_hash
+from discreet_contract.policy.merkle import consistency_proof, inclusion_proof, leaf_hash, tree_root
 from discreet_contract.policy.plan import plan_metrics
 from discreet_contract.policy.release import sign_policy, verify_policy
 from discreet_contract.wire import (
@@ -46,7 +50,17 @@ def test_every_vector_says_what_a_change_of_it_needs():
     """And every file is read by a test here."""
     names = {path.stem for path in FOLDER.glob("*.json")}
 
-    assert names == {"report", "report_id", "receipt_tag", "receipts", "envelope", "ledger", "policy", "mechanisms"}
+    assert names == {
+        "report",
+        "report_id",
+        "receipt_tag",
+        "receipts",
+        "envelope",
+        "ledger",
+        "policy",
+        "bundle",
+        "mechanisms",
+    }
     assert all("needs a new" in vector(name)["note"] or "need a new" in vector(name)["note"] for name in names)
 
 
@@ -125,6 +139,22 @@ def test_policy():
     verified = verify_policy(given["signed"].encode(), [key.verify_key.encode().hex()])
     assert verified.digest.hex() == given["hash"]
     assert {name: plan.version for name, plan in verified.plans.items()} == given["metric_versions"]
+
+
+def test_bundle():
+    """A delivery, byte for byte: its leaves, root, and that a device obeys it."""
+    given = vector("bundle")
+    content = given["bundle"].encode()
+    bundle = read_bundle(content)
+    leaves = [bytes.fromhex(leaf) for leaf in given["leaves"]]
+    obeyed = judge(content, Trust((given["root"],), given["witness"]), None, given["now_ms"])
+
+    assert leaf_hash(bundle.entry()) == leaves[-1]
+    assert tree_root(leaves).hex() == given["root_hash"] == obeyed.head.root
+    assert bundle.inclusion_hashes() == inclusion_proof(leaves, 2)
+    assert bundle.consistency_hashes(2) == consistency_proof(leaves, 2)
+    assert [len(bundle.consistency), obeyed.policy.policy.version, len(obeyed.successions)] == [2, 3, 1]
+    assert canonicalize(msgspec.to_builtins(bundle)) + b"\n" == content
 
 
 @pytest.mark.parametrize("case", vector("mechanisms")["cases"], ids=lambda case: f"{case['id']} {case['epsilon']}")

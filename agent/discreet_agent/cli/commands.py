@@ -1,4 +1,4 @@
-"""`discreet agent`: on, off, run, status, emit, sent, ledger."""
+"""`discreet agent`: on, off, run, status, emit, sent, ledger, policies."""
 
 from __future__ import annotations
 
@@ -191,6 +191,27 @@ def ledger(config: Path | None, *, as_json: bool) -> None:
     click.echo(f"{facts['rows']} charges, ε {sum(e['epsilon'] for e in facts['entries']):g} in all; the chain holds")
 
 
+@agent.command()
+@_config
+@_json
+def policies(config: Path | None, *, as_json: bool) -> None:
+    """Show which policy was in force since when, why it changed, and who signed it.
+
+    \b
+    Example:
+      discreet agent policies
+    """
+    from discreet_agent.status import describe_trail
+    from discreet_agent.store.trail import Trail
+
+    rows = describe_trail(Trail(_read_only(load_settings(config))))
+    if as_json:
+        click.echo(json.dumps({"policies": rows}))
+        return
+    shown = [row | {"signed_by": f"{row['signed_by'][:8]}…"} for row in rows]
+    _table(shown, ("since", "version", "source", "signed_by", "author", "reason"), empty="no policy was in force yet")
+
+
 @agent.command(hidden=True)
 @click.argument("plan", type=click.Path(path_type=Path))
 def replay(plan: Path) -> None:
@@ -201,9 +222,12 @@ def replay(plan: Path) -> None:
 
 
 def _policy_in_force(settings: Settings) -> VerifiedPolicy:
-    from discreet_agent.obey import obey
+    from discreet_agent.obey import Trust
+    from discreet_agent.policies import Policies
+    from discreet_contract.clock import SystemClock
 
-    return obey(settings.policy, settings.roots, settings.state_dir).policy
+    trust = Trust(settings.roots, settings.witness)
+    return Policies(settings.policy, trust, settings.state_dir, SystemClock()).start().policy
 
 
 def _read_only(settings: Settings) -> Any:
@@ -233,18 +257,19 @@ def _table(rows: list[dict[str, Any]], columns: tuple[str, ...], *, empty: str) 
 def _status_lines(answer: dict[str, Any]) -> list[str]:
     if "error" in answer:
         raise PermanentError(f"{answer['error']}: {answer['detail']}", hint=answer.get("next", ""))
-    policy = answer["policy"]
+    policy, head, refused = answer["policy"], answer["policy"]["log"], answer["policy"]["refused"]
     lines = [
         f"{answer['state']}" + (f": {answer['why_off']}" if answer["why_off"] else ""),
         f"policy    fleet {policy['fleet']}, version {policy['version']}, hash {policy['hash'][:16]}…",
+        f"log       {head['size']} releases, root {head['root']}, signed {head['signed_at']}",
         f"broker    {answer['broker']}",
         f"releases  {answer['releases']}",
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
         f"waiting   {answer['reports_waiting']} reports without receipt",
         f"budget    ε {answer['epsilon_spent']:g} spent",
     ]
-    if policy["refused"]:
-        lines.append(f"refused   {policy['refused']}")
+    if refused:
+        lines.append(f"refused   {refused['at']}, from the {refused['source']}: {refused['detail']}")
     if answer["last_refusal"]:
         lines.append(f"refused   {answer['last_refusal']}")
     for name, reasons in answer["counters"].items():

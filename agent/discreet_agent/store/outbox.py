@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class OutboxRow:
     envelope: bytes
     created_at_ms: int
     not_before_ms: int
+    receipt_buckets: int  # of the policy it was made under: the aggregator answers in one of so many
 
 
 _COLUMNS = ", ".join(OutboxRow.__slots__)
@@ -72,6 +73,16 @@ class Outbox:
             "DELETE FROM outbox WHERE metric = ? AND window_start < ?", (metric, window_start)
         )
         return cursor.rowcount
+
+    def give_up_others(self, metrics: Collection[str], before_ms: int, at_ms: int) -> int:
+        """The same for metrics that are no longer in the policy: reports made before `before_ms`."""
+        named = {metric for [metric] in self._connection.execute("SELECT DISTINCT metric FROM outbox")}
+        given_up = 0
+        for metric in named - set(metrics):
+            where = "WHERE metric = ? AND created_at_ms < ?"
+            self._connection.execute(f"{_MOVE} {where}", (at_ms, None, metric, before_ms))
+            given_up += self._connection.execute(f"DELETE FROM outbox {where}", (metric, before_ms)).rowcount  # noqa: S608 - constants
+        return given_up
 
     def forget_sent(self, before_ms: int) -> None:
         """Forget settled reports older than the horizon."""

@@ -99,4 +99,24 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    (
+        "0002_policies",
+        """
+        CREATE TABLE policies (
+            sequence INTEGER PRIMARY KEY,    -- 1, 2, 3, …
+            since_ms INTEGER NOT NULL,       -- this device's wall clock
+            version INTEGER NOT NULL,
+            policy_hash BLOB NOT NULL,       -- 32 bytes
+            signed_by TEXT NOT NULL,         -- root public key, hex
+            author TEXT NOT NULL,            -- of the release
+            reason TEXT NOT NULL,            -- the release note's
+            source TEXT NOT NULL,            -- file, broker or kept
+            head_size INTEGER NOT NULL,      -- entries of the transparency log that holds it
+            head_root TEXT NOT NULL          -- that log's root hash, hex
+        ) STRICT;
+
+        -- Under how many receipt buckets the aggregator answers: those of the policy the report names.
+        ALTER TABLE outbox ADD COLUMN receipt_buckets INTEGER NOT NULL DEFAULT 16;
+        """,
+    ),
 )

@@ -18,6 +18,7 @@ from discreet_agent.store.outbox import Outbox
 from discreet_agent.store.raw import RawLog
 from discreet_agent.store.schema import MIGRATIONS
 from discreet_agent.store.tallies import Tallies
+from discreet_agent.store.trail import Trail
 from discreet_contract.errors import RetryableError, StoreError
 
 if TYPE_CHECKING:
@@ -87,6 +88,11 @@ class Store:
     def outbox(self) -> Outbox:
         """Envelopes to send, and those that were received."""
         return Outbox(self.connection)
+
+    @property
+    def trail(self) -> Trail:
+        """Which policy was in force when."""
+        return Trail(self.connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

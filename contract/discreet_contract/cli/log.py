@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import click
 
-from discreet_contract.policy.log import PolicyLog
+from discreet_contract.errors import SignatureRefusedError
+from discreet_contract.policy.log import LogHead, PolicyLog
 from discreet_contract.policy.release import read_unverified
 
 FOLDER = click.Path(path_type=Path)
@@ -40,15 +42,21 @@ def list_command(folder: Path, *, as_json: bool) -> None:
 @log_group.command("verify")
 @click.argument("folder", type=FOLDER)
 @click.option("--root", "roots", multiple=True, required=True, help="Pinned root public key in hex; may be repeated.")
-def verify_command(folder: Path, roots: tuple[str, ...]) -> None:
+@click.option("--seen", metavar="SIZE:ROOT", help="Also check that the log grew from a head that a device shows.")
+def verify_command(folder: Path, roots: tuple[str, ...], seen: str | None) -> None:
     """Check every signature, the order of versions, the tree and its signed head. Exits 4 if anything is wrong.
+
+    `discreet agent status` prints the head that a device saw last.
 
     \b
     Example:
-      discreet policy log verify releases --root 5f0c…
+      discreet policy log verify releases --root 5f0c… --seen 3:9a41…
     """
     log = PolicyLog.open(folder)
     count = len(log.verify(roots))
+    if seen is not None and not log.has_grown_from(_seen(seen)):
+        hint = "keep the log and what the device shows: together they prove that two logs were signed"
+        raise SignatureRefusedError(f"{folder}: SPLIT_VIEW: not the log under {seen}, grown", hint=hint)
     click.echo(f"{folder}: {count} release(s), root {log.root().hex()}: all signed, in order, under a signed head")
 
 
@@ -63,3 +71,10 @@ def prove_command(folder: Path, version: int) -> None:
       discreet policy log prove releases 3
     """
     click.echo(json.dumps(PolicyLog.open(folder).prove(version)))
+
+
+def _seen(text: str) -> LogHead:
+    size, _, root = text.partition(":")
+    if not (size.isascii() and size.isdigit() and int(size) > 0 and re.fullmatch(r"[0-9a-f]{64}", root)):
+        raise click.BadParameter("SIZE:ROOT, as `discreet agent status --json` shows them", param_hint="--seen")
+    return LogHead(fleet="", size=int(size), root=root, time_ms=0)

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from discreet_contract.cli.audit import diff_command, explain_command
+from discreet_contract.cli.deliver import keys_group, publish_command, witness_command
 from discreet_contract.cli.log import log_group
 from discreet_contract.cli.release import release_command, rollback_command
 from discreet_contract.cli.scrutiny import audit_command, plan_command
@@ -20,7 +21,7 @@ from discreet_contract.policy.compile import build_policy, canonical_json, load_
 from discreet_contract.policy.expiring import Ending, find_endings
 from discreet_contract.policy.lint import lint_policy
 from discreet_contract.policy.read import read_policy_text
-from discreet_contract.policy.release import new_root_key, read_root_key, sign_policy, verify_policy
+from discreet_contract.policy.release import read_root_key, sign_policy, verify_policy
 from discreet_contract.policy.schema import schema_text
 from discreet_contract.policy.starter import starter_policy
 
@@ -37,19 +38,21 @@ _today = click.option(
 
 @click.group()
 def policy() -> None:
-    """Write, check, explain, compare, audit, sign, release and verify policies."""
+    """Write, check, explain, compare, audit, sign, release, publish and verify policies."""
 
 
-_COMMANDS = (
+for _command in (
     explain_command,
     diff_command,
     audit_command,
     plan_command,
     release_command,
     rollback_command,
+    publish_command,
+    witness_command,
+    keys_group,
     log_group,
-)
-for _command in _COMMANDS:
+):
     policy.add_command(_command)
 
 
@@ -182,23 +185,6 @@ def expiring(file: Path, within: str, today: datetime | None, *, as_json: bool) 
         click.echo(f"{ending.day}  {when:>12}  {ending.what}  {ending.owner}".rstrip())
     if not endings:
         click.echo(f"nothing ends within {within}")
-
-
-@policy.group("keys")
-def keys_group() -> None:
-    """Signing keys of the people who release policies."""
-
-
-@keys_group.command("new")
-@click.argument("file", type=FILE)
-def new_key(file: Path) -> None:
-    """Create a signing key in FILE (mode 0600) and print its public half, to be pinned on devices.
-
-    \b
-    Example:
-      discreet policy keys new root.key
-    """
-    click.echo(new_root_key(file))
 
 
 def _problems(file: Path, today: date) -> list[Problem]:

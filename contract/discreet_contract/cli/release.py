@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 
 from discreet_contract.errors import ConfigError, ReleaseRefusedError
 from discreet_contract.policy.compile import canonical_json, load_policy, policy_hash
-from discreet_contract.policy.gate import DEFAULT_THRESHOLD, release_problems, rolled_back
+from discreet_contract.policy.gate import DEFAULT_THRESHOLD, Circumstances, release_problems, rolled_back
 from discreet_contract.policy.log import PolicyLog
 from discreet_contract.policy.release import read_root_key, read_unverified, sign_policy
 
@@ -92,7 +93,14 @@ def _release(log: PolicyLog, new: Policy, keys: list[SigningKey], threshold: flo
     released = _released(log)
     roots = [key.verify_key.encode().hex() for key in keys]
     old = released[-1] if released else None
-    problems = release_problems(old, new, signatures=roots, threshold=threshold, earlier=released[:-1])
+    circumstances = Circumstances(
+        signatures=roots,
+        threshold=threshold,
+        earlier=released[:-1],
+        retired=log.retired_at(new.version),
+        today=datetime.now(UTC).date(),
+    )
+    problems = release_problems(old, new, circumstances)
     if problems:
         raise ReleaseRefusedError("\n".join(map(str, problems)), hint="mend every line above, then release again")
     log.append(sign_policy(new, keys), keys, time.time_ns() // 1_000_000)

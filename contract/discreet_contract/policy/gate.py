@@ -8,14 +8,17 @@ compiled definition, so what counts as the same is decided where sums are added.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from discreet_contract.policy.dependence import rests_on
 from discreet_contract.policy.diff import diff_policies
 from discreet_contract.policy.diff_rules import Compatibility, Privacy
 from discreet_contract.policy.plan import plan_metrics
 from discreet_contract.policy.schemaver import Bump, bump_made, bump_needed
+from discreet_contract.policy.terms import share
 from discreet_contract.policy.tree import same
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_THRESHOLD = 0.0  # rise of the yearly ε that one person may release alone
 _FROZEN_SECTIONS = ("experiments", "cohorts")
 _WORDS = {"why", "owner", "review"}
+_RAMPED = {"traffic"}  # judged by a rule of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +45,34 @@ class GateProblem:
         return f"{self.rule} {'.'.join(self.path)}: {self.message}"
 
 
-def release_problems(
-    old: Policy | None,
-    new: Policy,
-    *,
-    signatures: Collection[str],
-    threshold: float = DEFAULT_THRESHOLD,
-    earlier: Sequence[Policy] = (),
-) -> list[GateProblem]:
-    """Everything that keeps `new` from following `old` (None: it is the first release).
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Under what a release is judged."""
 
-    `signatures` are the root keys (hex) that sign `new`; `earlier` the releases before `old`.
-    """
-    problems = list(_form(old, new, signatures))
+    signatures: Collection[str]  # root keys (hex) that sign it
+    threshold: float = DEFAULT_THRESHOLD
+    earlier: Sequence[Policy] = ()  # releases before the last
+    retired: Collection[str] = ()  # roots that others have succeeded
+    today: date | None = None  # None: every experiment counts as running
+
+
+def release_problems(old: Policy | None, new: Policy, under: Circumstances) -> list[GateProblem]:
+    """Everything that keeps `new` from following `old` (None: it is the first release)."""
+    problems = list(_form(old, new, under.signatures))
+    for root in sorted({*under.signatures} & {*under.retired}):
+        message = f"root {root[:16]}… has retired: sign with its successor, devices refuse this one"
+        problems.append(GateProblem("ROOT_RETIRED", (), message))
     if old is None:
         return problems
-    released = [*earlier, old]
+    released = [*under.earlier, old]
     diff = diff_policies(old, new)
     problems += _schema_versions(diff, old, new, released)
     problems += _frozen_metrics(new, released)
     problems += _frozen_sections(new, released)
+    problems += _traffic(new, released)
+    problems += _held_by_experiments(old, new, under.today)
     problems += _migration(diff, new)
-    problems += _reviewer(diff, signatures, threshold)
+    problems += _reviewer(diff, under.signatures, under.threshold)
     return problems
 
 
@@ -118,8 +128,32 @@ def _frozen_sections(new: Policy, released: Sequence[Policy]) -> Iterator[GatePr
                 yield GateProblem(f"{section.removesuffix('s').upper()}_FROZEN", (section, name), message)
 
 
+def _traffic(new: Policy, released: Sequence[Policy]) -> Iterator[GateProblem]:
+    """A ramp takes more devices in and sends nobody away: what was measured of them would be of two kinds."""
+    for name, experiment in new.experiments.items():
+        former = [share(p.experiments[name].traffic) for p in released if name in p.experiments]
+        if former and share(experiment.traffic) < max(former):
+            message = f"it was {max(former):.4g} already and may only rise; to stop, take the experiment out"
+            yield GateProblem("EXPERIMENT_TRAFFIC", ("experiments", name, "traffic"), message)
+
+
+def _held_by_experiments(old: Policy, new: Policy, today: date | None) -> Iterator[GateProblem]:
+    """A changed feature or flag must not change who does what in an experiment that has begun (P7)."""
+    for name, experiment in old.experiments.items():
+        has_ended = today is not None and date.fromisoformat(experiment.end) <= today
+        has_begun = today is None or date.fromisoformat(experiment.start) <= today
+        if name not in new.experiments or has_ended or not has_begun:
+            continue
+        parts = rests_on(new, new.experiments[name])
+        for part, meaning in rests_on(old, experiment).items():
+            if part not in parts or not same(meaning, parts[part]):
+                message = f"experiment {name!r} runs until {experiment.end} and rests on it; change it under a new name"
+                yield GateProblem("EXPERIMENT_RUNNING", part, message)
+
+
 def _meaning(item: Any) -> Any:
-    return {key: value for key, value in item.items() if key not in _WORDS} if isinstance(item, dict) else item
+    left_out = _WORDS | _RAMPED
+    return {key: value for key, value in item.items() if key not in left_out} if isinstance(item, dict) else item
 
 
 def _migration(diff: PolicyDiff, new: Policy) -> Iterator[GateProblem]:

@@ -1,8 +1,8 @@
 """Signing a compiled policy and obeying only a signed one (P5).
 
 A signed policy is one JSON object: the compiled policy and signatures over its canonical
-form. A device verifies with root keys pinned in its own configuration. A device does
-not ask for the transparency log (`log`) yet: a root key that signs two different versions 7 is not caught.
+form. A device verifies it with root keys pinned in its own configuration, and obeys it only
+in a `bundle` with the proof that the transparency log holds it.
 """
 
 from __future__ import annotations
@@ -107,9 +107,8 @@ def _pinned_signature(signatures: tuple[Signature, ...], canonical: bytes, roots
 
 
 def _refused(rule: str, message: str) -> SignatureRefusedError:
-    return SignatureRefusedError(
-        f"policy refused: {rule}: {message}", hint="compare the root key, then fetch or sign the policy again"
-    )
+    hint = "compare the root key, then fetch or sign the policy again"
+    return SignatureRefusedError(f"policy refused: {rule}: {message}", rule=rule, hint=hint)
 
 
 def new_root_key(path: Path) -> str:

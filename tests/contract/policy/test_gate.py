@@ -1,11 +1,14 @@
 """What may follow the last release, and what may not."""
 
+from datetime import date
+
 import msgspec
 import pytest
 
-from discreet_contract.policy.gate import release_problems, rolled_back
+from discreet_contract.policy.compile import build_policy
+from discreet_contract.policy.gate import Circumstances, release_problems, rolled_back
 from discreet_contract.policy.schemaver import Bump, bump_made
-from policies import EXHAUSTIBLE, built
+from policies import EXHAUSTIBLE, MEDIA, built, edited, parsed
 
 
 def changed(*edits):
@@ -25,7 +28,7 @@ CHEAPER = ("per_365_days: 42.0", "per_365_days: 40.0")
 
 
 def rules(old, *edits, signatures=("aa",), **more):
-    return [problem.rule for problem in release_problems(old, changed(*edits), signatures=signatures, **more)]
+    return [problem.rule for problem in release_problems(old, changed(*edits), Circumstances(signatures, **more))]
 
 
 CASES = [
@@ -92,11 +95,11 @@ def test_a_rollback_is_a_new_version_with_old_content():
 
     assert back.version == 3
     assert back.signals == OLD.signals
-    assert release_problems(second, back, signatures=["aa"], earlier=[OLD]) == []
+    assert release_problems(second, back, Circumstances(["aa"], earlier=[OLD])) == []
 
 
 def test_every_problem_names_its_rule_and_place():
-    [problem] = release_problems(OLD, changed(TWO, RENAMED), signatures=["aa"])
+    [problem] = release_problems(OLD, changed(TWO, RENAMED), Circumstances(["aa"]))
 
     assert str(problem).startswith("MIGRATION release.migration: say what others must do")
 
@@ -119,3 +122,82 @@ def test_a_released_policy_is_never_changed_by_the_judgement():
 )
 def test_versions_rise_part_by_part(old, new, bump):
     assert bump_made(old, new) is bump
+
+
+# --- experiments and cohorts
+
+ELIGIBLE = ("    effect: 30\n", "    effect: 30\n    eligible: {'>': [{var: segments.binge}, 0]}\n")
+HARMLESS = ("  reason: first", "  migration: nothing to do\n  reason: first")
+DURING, BEFORE, AFTER = date(2027, 8, 1), date(2027, 7, 28), date(2027, 12, 16)
+
+
+def media(*edits):
+    return build_policy(parsed(edited(*edits, path=MEDIA)))
+
+
+MEDIA_OLD = media()
+
+
+def media_rules(old, *edits, today=DURING):
+    new = media(("version: 1\n", "version: 2\n"), HARMLESS, *edits)
+    problems = release_problems(old, new, Circumstances(["aa", "bb"], today=today))
+    return [(problem.rule, *problem.path) for problem in problems]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("salt: autoplay-2027-r7qk", "salt: autoplay-2027-r7qx"),
+        ('{"off": 50, "on": 50}', '{"off": 60, "on": 40}'),
+        ("end: 2027-12-16", "end: 2028-01-13"),
+        ("kiosk]", "tablet]"),
+        ("thirty minutes", "forty minutes"),
+    ],
+)
+def test_a_released_experiment_keeps_its_definition(edit):
+    """Salt, arms, dates, enrolment, hypothesis; who owns it may change."""
+    assert media_rules(MEDIA_OLD, edit) == [("EXPERIMENT_FROZEN", "experiments", "autoplay-2027")]
+    assert media_rules(MEDIA_OLD, ("owner: media-team@media.example\nguards", "owner: a@media.example\nguards")) == []
+
+
+def test_traffic_may_rise_and_never_fall():
+    """A ramp re-assigns nobody."""
+    traffic = ("EXPERIMENT_TRAFFIC", "experiments", "autoplay-2027", "traffic")
+
+    assert media_rules(MEDIA_OLD, ("traffic: 20%", "traffic: 30%")) == []
+    assert media_rules(MEDIA_OLD, ("traffic: 20%", "traffic: 10%")) == [traffic]
+
+
+def test_a_released_cohort_keeps_its_definition():
+    """Its words may change."""
+    edit = ("installed_until: 2028-01-01", "installed_until: 2028-02-01")
+    assert media_rules(MEDIA_OLD, edit) == [("COHORT_FROZEN", "cohorts", "installed_2027")]
+    assert media_rules(MEDIA_OLD, ("Devices of the second", "All devices of the second")) == []
+
+
+@pytest.mark.parametrize(
+    ("edit", "part"),
+    [
+        (('"off"]}\n  rows', '"on"]}\n  rows'), ("flags", "autoplay")),
+        (("36000]}", "39600]}"), ("segments", "binge")),
+        (("default: 0}", "default: 1}"), ("features", "minutes_7d")),
+    ],
+)
+def test_what_a_running_experiment_rests_on_stays(edit, part):
+    """Its flag, and through eligibility a segment and its feature; not before its start, nor after its end."""
+    old = media(ELIGIBLE)
+
+    assert media_rules(old, ELIGIBLE, edit) == [("EXPERIMENT_RUNNING", *part)]
+    for day in (BEFORE, AFTER):
+        assert media_rules(old, ELIGIBLE, edit, today=day) == []
+
+
+def test_what_no_experiment_rests_on_may_change():
+    """Another flag is nobody's arm."""
+    assert media_rules(MEDIA_OLD, ("defaultVariant: editorial", "defaultVariant: personal")) == []
+
+
+def test_a_retired_root_releases_nothing_more():
+    """Devices that have followed the change would refuse it."""
+    assert rules(OLD, TWO, signatures=("aa",), retired=("aa",)) == ["ROOT_RETIRED"]
+    assert rules(OLD, TWO, signatures=("bb",), retired=("aa",)) == []

@@ -1,13 +1,15 @@
 """The transparency log: what is in it is all there was, in order, signed."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from nacl.signing import SigningKey
 
 from discreet_contract.errors import ConfigError, SignatureRefusedError
-from discreet_contract.policy.log import PolicyLog
-from discreet_contract.policy.merkle import is_included
+from discreet_contract.policy.bundle import make_bundle, read_bundle
+from discreet_contract.policy.log import LogHead, PolicyLog
+from discreet_contract.policy.merkle import is_consistent, is_included, leaf_hash, tree_root
 from discreet_contract.policy.release import sign_policy
 from policies import built
 
@@ -121,3 +123,92 @@ def test_an_entry_beyond_the_head_does_not_count(log):
     again = PolicyLog.open(log.folder)
     assert again == log
     assert len(again.append(signed(4), [KEY], 9000).verify(ROOTS)) == 4
+
+
+# --- heads signed anew, witnesses, changes of roots
+
+
+def test_a_head_signed_anew_says_the_same_at_a_later_time(log):
+    """Nothing else changes, on disk as well."""
+    again = log.sign_anew([KEY], 9000)
+
+    assert (again.head.size, again.head.root, again.head.time_ms) == (3, log.head.root, 9000)
+    assert PolicyLog.open(log.folder) == again
+    again.verify(ROOTS)
+
+
+def test_a_witness_signs_beside_the_root_and_once(log):
+    """A signature of one never passes for one of the other."""
+    witness = SigningKey(b"w" * 32)
+    public = witness.verify_key.encode().hex()
+    twice = log.cosign(witness).cosign(witness)
+
+    assert len(twice.head.witnesses) == 1
+    twice.head.check_witness(public)
+    twice.verify(ROOTS)
+    with pytest.raises(SignatureRefusedError, match="WITNESS_MISSING"):
+        log.head.check_witness(public)
+    with pytest.raises(SignatureRefusedError, match="HEAD_UNSIGNED"):
+        twice.head.check_signature([public])
+
+
+def test_a_log_has_grown_from_every_earlier_head_and_no_other(tmp_path, log):
+    """What devices show is held against the log like this."""
+    first = PolicyLog.open(tmp_path / "first").append(signed(1), [KEY], 1)
+    other = PolicyLog.open(tmp_path / "other").append(signed(1, **{"lateness: 2h": "lateness: 3h"}), [KEY], 1)
+    longer = log.append(signed(4), [KEY], 1)
+
+    assert log.has_grown_from(first.head)
+    assert log.has_grown_from(log.head)
+    assert not log.has_grown_from(other.head)
+    assert not log.has_grown_from(longer.head)
+
+
+def test_a_root_that_was_succeeded_signed_the_past_and_not_the_future(log):
+    """Who pins the old root follows; who pins the new one alone cannot verify what the old one signed."""
+    new = SigningKey(b"n" * 32)
+    public = new.verify_key.encode().hex()
+    changed = log.change_root(KEY, public)
+    right = changed.append(signed(4, new), [new], 9)
+
+    assert [one.signed_by for one in PolicyLog.open(log.folder).verify(ROOTS)] == [*ROOTS * 3, public]
+    assert right.retired_at(4) == {*ROOTS}
+    assert right.retired_at(3) == frozenset()
+    with pytest.raises(SignatureRefusedError, match=r"000001\.json.*NO_PINNED_SIGNATURE"):
+        right.verify([public])
+    wrong = changed.append(signed(4), [KEY], 9)
+    with pytest.raises(SignatureRefusedError, match=r"000004\.json.*NO_PINNED_SIGNATURE"):
+        wrong.verify(ROOTS)
+    with pytest.raises(ConfigError, match="retired before"):
+        changed.change_root(KEY, public)
+
+
+def test_an_empty_log_has_nothing_to_sign(tmp_path):
+    """Nor to witness, nor to hand over."""
+    log = PolicyLog.open(tmp_path / "none")
+    for act in (
+        lambda: log.sign_anew([KEY], 1),
+        lambda: log.cosign(KEY),
+        lambda: log.change_root(KEY, ROOTS[0]),
+        lambda: make_bundle(log),
+    ):
+        with pytest.raises(ConfigError, match="nothing was released") as refused:
+            act()
+        assert refused.value.hint
+
+
+def test_a_bundle_has_room_for_a_long_log(tmp_path):
+    """Two hundred releases: growth is proven from the last 64, or from any size that is asked for."""
+    log = PolicyLog.open(tmp_path / "long")
+    entries = (*(b"entry %d" % number for number in range(199)), signed(200))
+    head = LogHead("flights", 200, tree_root([leaf_hash(entry) for entry in entries]).hex(), 1)
+    log = replace(log, entries=entries, head=head)
+    short, whole = read_bundle(make_bundle(log)), read_bundle(make_bundle(log, earliest=1))
+
+    assert [one.size for one in short.consistency] == list(range(136, 200))
+    assert [one.size for one in whole.consistency] == list(range(1, 200))
+    assert len(make_bundle(log)) < 60_000
+    root = bytes.fromhex(head.root)
+    for size in (1, 2, 63, 64, 128, 199):
+        earlier = tree_root([leaf_hash(entry) for entry in entries[:size]])
+        assert is_consistent(size, 200, earlier, root, whole.consistency_hashes(size))
