@@ -37,6 +37,12 @@ FOLDER = Path(__file__).parent
 HEX_FIELDS = {"policy_hash", "payload", "report_id", "receipt_key", "device_secret", "tag"}
 
 
+MECHANISM_FIELDS = {
+    *("truth", "lie", "scale", "reach", "payload_bytes"),
+    *("field", "digits", "directions", "size", "buckets", "groups", "levels", "step"),
+}
+
+
 def vector(name):
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
@@ -160,12 +166,20 @@ def test_bundle():
 @pytest.mark.parametrize("case", vector("mechanisms")["cases"], ids=lambda case: f"{case['id']} {case['epsilon']}")
 def test_mechanism(case):
     """Odds exactly (they are dyadic); estimates to twelve digits, since libm may differ in the last bit."""
-    mechanism = build(case["id"], case["epsilon"], tuple(case["labels"]), tuple(case["bounds"]))
+    options = {name: case[name] for name in ("at_most", "draws") if name in case}
+    mechanism = build(case["id"], case["epsilon"], tuple(case["labels"]), tuple(case["bounds"]), **options)
     sums = case["sums"]
 
-    for name in ("truth", "lie", "scale", "reach", "payload_bytes"):
+    for name in MECHANISM_FIELDS & case.keys():
+        assert getattr(mechanism, name) == case[name]
+    for name in ("permanent_odds", "instantaneous_odds", "support"):
         if name in case:
-            assert getattr(mechanism, name) == case[name]
+            odds = getattr(mechanism, name)
+            assert (odds.own, odds.other) == pytest.approx(case[name], rel=1e-12)
+    if "payloads" in case:
+        noised = [mechanism.decode(bytes.fromhex(payload)) for payload in case["payloads"]]
+        assert len(mechanism.outputs()) == case["outputs"]
+        assert mechanism.accumulate(noised).tolist() == sums
     assert mechanism.charge() == case["charge_nano"]
     assert mechanism.estimate(sums) == pytest.approx(case["estimate"], rel=1e-12)
     assert mechanism.variance(sums) == pytest.approx(case["variance"], rel=1e-12)

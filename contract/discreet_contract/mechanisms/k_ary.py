@@ -64,12 +64,12 @@ class KAryResponse:
         """See `Mechanism.randomize`. OpenDP answers an unknown category with a uniform draw, hence the check."""
         if type(value) is not int or not 0 <= value < self.categories:
             raise ValueError("krr-1 randomises the index of a declared category")
-        noised: int = _measurement(self.categories, self.truth)(value)
+        noised: int = draw_index(self.categories, self.truth)(value)
         return noised.to_bytes(self.payload_bytes, "big")
 
     def charge(self) -> int:
         """See `Mechanism.charge`."""
-        return to_nano(_measurement(self.categories, self.truth).map(1))
+        return to_nano(draw_index(self.categories, self.truth).map(1))
 
     def decode(self, payload: bytes) -> int:
         """See `Mechanism.decode`."""
@@ -125,7 +125,8 @@ class KAryResponse:
 
 
 @lru_cache(maxsize=64)
-def _measurement(categories: int, truth: float) -> Any:
+def draw_index(categories: int, truth: float) -> Any:
+    """OpenDP's k-ary response on the indices 0 … k−1; an index outside is answered by a uniform draw."""
     enable_opendp()
     from opendp.measurements import make_randomized_response
 

@@ -73,7 +73,7 @@ class Mechanism(Protocol):
         ...
 
     def domain(self) -> Iterable[int]:
-        """Every value that `randomize` takes, in ascending order; it may be too long to go through."""
+        """Every value that `randomize` takes, the smallest first; they may be too many to go through."""
         ...
 
     def outputs(self) -> range:

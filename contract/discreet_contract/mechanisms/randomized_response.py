@@ -47,11 +47,11 @@ class RandomizedResponse:
         """See `Mechanism.randomize`."""
         if value not in {0, 1}:
             raise ValueError("rr-1 randomises a bit")
-        return b"\x01" if _measurement(self.truth)(value == 1) else b"\x00"
+        return b"\x01" if draw_bit(self.truth)(value == 1) else b"\x00"
 
     def charge(self) -> int:
         """See `Mechanism.charge`."""
-        return to_nano(_measurement(self.truth).map(1))
+        return to_nano(draw_bit(self.truth).map(1))
 
     def decode(self, payload: bytes) -> int:
         """See `Mechanism.decode`."""
@@ -102,7 +102,8 @@ class RandomizedResponse:
 
 
 @lru_cache(maxsize=64)
-def _measurement(truth: float) -> Any:
+def draw_bit(truth: float) -> Any:
+    """OpenDP's randomised response on a bool."""
     enable_opendp()
     from opendp.measurements import make_randomized_response_bool
 
