@@ -16,11 +16,11 @@ from nacl.public import PublicKey
 
 from discreet_agent.audited import open_audited
 from discreet_contract import envelope, wire
-from discreet_contract.accounting import to_nano
 from discreet_contract.audit.device_path import Charge
 from discreet_contract.durations import seconds
 from discreet_contract.mechanisms.discrete_laplace import DiscreteLaplace
 from discreet_contract.mechanisms.k_ary import KAryResponse
+from discreet_contract.mechanisms.memoised import MemoisedResponse
 from discreet_contract.mechanisms.randomized_response import RandomizedResponse
 from discreet_contract.policy.plan import plan_metrics
 
@@ -170,18 +170,15 @@ def seals_again(folder, policy, clock):
         yield SealedAnew(device) if is_restart else device
 
 
-# --- a memoised metric, before and beside the engine's own
+# --- a memoised metric, on a device of its own
 
-PERMANENT, INSTANTANEOUS = 2.0, 1.5
+LIFETIME = 2.0
 
 
-def chained(plan):
-    """A yes or no through a permanent response, drawn once, and an instantaneous one, drawn for every report."""
-    kept, now = RandomizedResponse(PERMANENT).truth, RandomizedResponse(INSTANTANEOUS).truth
-    truth = kept * now + (1 - kept) * (1 - now)
-    epsilon = math.log(truth / (1 - truth))
-    metric = msgspec.structs.replace(plan.metric, epsilon=epsilon, longitudinal="memoised")
-    return replace(plan, metric=metric, mechanism=RandomizedResponse(epsilon))
+def as_memoised(plan):
+    """A yes or no through lgrr-1: a permanent response, drawn once, and one more for every report."""
+    metric = msgspec.structs.replace(plan.metric, epsilon=LIFETIME)
+    return replace(plan, metric=metric, mechanism=MemoisedResponse(LIFETIME, ("no", "yes")))
 
 
 class MemoisedDevice:
@@ -212,16 +209,16 @@ class MemoisedDevice:
         self.file.write_text(json.dumps(self.state))
 
     def report(self, plan, start):
-        kept, value = self.state["kept"], f"{plan.name} {self.active}"
-        if value not in kept:
-            self.state["charges"].append([plan.name, start, to_nano(PERMANENT)])
-        if value not in kept or self.redraws:
-            kept[value] = RandomizedResponse(PERMANENT).randomize(int(self.active))[0]
-        payload = RandomizedResponse(INSTANTANEOUS).randomize(kept[value])
+        kept = self.state["kept"]
+        if plan.name not in kept:
+            self.state["charges"].append([plan.name, start, plan.mechanism.charge()])
+        if plan.name not in kept or self.redraws:
+            kept[plan.name] = plan.mechanism.permanent(int(self.active))
+        payload = plan.mechanism.randomize_permanent(kept[plan.name])
         [key] = self.policy.policy.aggregator.keys
         name = wire.make_report_id(bytes(32), "f", plan.name, start)
         report = wire.Report(
-            1, self.policy.policy.fleet, self.policy.wire_hash, plan.name, start, "rr-1", payload, (), name, bytes(32)
+            1, self.policy.policy.fleet, self.policy.wire_hash, plan.name, start, "lgrr-1", payload, (), name, bytes(32)
         )
         body = wire.encode_report(report, overhead=envelope.OVERHEAD_BYTES)
         self.state["envelopes"].append(envelope.seal(body, key.id, PublicKey(bytes.fromhex(key.public_key))).hex())

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SHOWN_ALPHA = 0.05  # the bound that people compare; the verdict takes a far smaller one
 _WINDOWS = 2
-_MEMOISED_WINDOWS = 8
+_MEMOISED_WINDOWS = 12
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from discreet_contract.accounting import NANO
 from discreet_contract.audit.findings import Check, Finding, judged
+from discreet_contract.mechanisms.memoised import MemoisedResponse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,7 +84,7 @@ def check_resend(plan: MetricPlan, traces: Traces) -> Finding:
 
 def is_memoised(plan: MetricPlan) -> bool:
     """Whether reports of one device share a permanent response."""
-    return plan.metric.longitudinal != "fresh"
+    return isinstance(plan.mechanism, MemoisedResponse)
 
 
 def _booked(trace: Trace) -> tuple[tuple[int, int, int], ...]:

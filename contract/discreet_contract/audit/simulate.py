@@ -15,6 +15,7 @@ from scipy import stats
 from discreet_contract.audit.exact import domain_of
 from discreet_contract.audit.findings import Check, Finding, judged, not_run
 from discreet_contract.audit.odds import MAX_OUTPUTS, odds_of_value
+from discreet_contract.mechanisms.multi_select import MultiSelect
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +28,7 @@ LEVEL = 0.95
 FLOOR = 0.94
 SEED = 20_261_123
 MAX_DEVICES = 200  # few devices are where intervals fail first
+_VALUES = 200  # of a domain that is no range, from its start
 _RARE = 50  # one device in so many is apart
 
 
@@ -98,7 +100,7 @@ def _coverage(plan: MetricPlan, cells: list[_Cell], runs: int, devices: int, alp
 
 
 def _fleets(mechanism: Mechanism, devices: int) -> Iterator[_Fleet]:
-    values = domain_of(mechanism)
+    values, _ = domain_of(mechanism, _VALUES)
     first, last = values[0], values[-1]
     apart = max(1, devices // _RARE)
     for shares in (((first, devices),), ((last, devices),), ((first, apart), (last, devices - apart))):
@@ -114,9 +116,11 @@ def _fleets(mechanism: Mechanism, devices: int) -> Iterator[_Fleet]:
 def _truth(mechanism: Mechanism, value: int) -> tuple[float, ...] | None:
     """What the estimate of one device with this value is an estimate of; None where this audit does not know."""
     labels = len(mechanism.labels)
+    if isinstance(mechanism, MultiSelect):
+        return tuple(float(value >> place & 1) for place in range(labels))
     if labels == 1:
         return (float(value),)
-    if labels == len(domain_of(mechanism)):
+    if mechanism.domain() == range(labels):
         return tuple(float(value == place) for place in range(labels))
     return None
 
