@@ -146,6 +146,13 @@ class SkipsZero(Around):
         return self.device.envelopes() if active else []
 
 
+class SealsToNobody(Around):
+    """Envelopes of another length than reports have, that no key opens."""
+
+    def envelopes(self):
+        return [b"dsc1" + secrets.token_bytes(100) for _ in self.device.envelopes()]
+
+
 class ChargesTheActive(Around):
     """Books half where nothing happened."""
 

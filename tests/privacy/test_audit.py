@@ -147,6 +147,12 @@ def test_a_ledger_that_looks_at_data_is_found():
     assert Check.LEDGER in failures(only("late_departure"), path=faults.around(faults.ChargesTheActive))
 
 
+def test_an_envelope_that_nobody_can_open_is_found():
+    found = failures(only("late_departure"), path=faults.around(faults.SealsToNobody))
+
+    assert {Check.PRESENCE, Check.DRAWS} <= found
+
+
 def test_a_report_sealed_again_is_found():
     assert failures(only("late_departure"), path=faults.seals_again) == {Check.RESEND}
 

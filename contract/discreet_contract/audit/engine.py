@@ -54,7 +54,7 @@ class Effort:
     cells: int = CELLS  # of an odds table that is enumerated whole
 
 
-DEEP = Effort(seconds=300.0, runs=20_000, cells=1_000_000)
+DEEP = Effort(seconds=300.0, runs=20_000, cells=200_000)
 
 
 def audit_policy(
@@ -223,7 +223,7 @@ def _repeats(
     return judged(
         plan.name,
         Check.REPEATS,
-        f"{pairs:,} pairs of windows and of metrics agree as chance has it (p {least:.2g}, fails below {needed:.0e})",
+        f"{pairs:,} pairs of windows and of metrics agree as chance has it (p ≥ {least:.2g}, fails below {needed:.0e})",
         holds=least >= needed,
         p_value=least,
         fails_below=needed,

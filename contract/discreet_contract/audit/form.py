@@ -49,16 +49,18 @@ def check_presence(plan: MetricPlan, traces: Traces) -> Finding:
 def check_ledger(plan: MetricPlan, traces: Traces) -> Finding:
     """Every device's charges are the same, window by window, and cover what its reports cost."""
     charge = plan.mechanism.charge()
+    copies, windows = traces["high"][0].noised.shape
     booked = {role: {_booked(trace) for trace in devices} for role, devices in traces.items()}
     every = set().union(*booked.values())
     covers = all(_covers(plan, trace, charge) for devices in traces.values() for trace in devices)
     per_role = ", ".join(
-        f"{role} {sum(nano * times for _, nano, times in min(kinds)) / NANO:g}" for role, kinds in booked.items()
+        f"{role} ε {sum(nano * times for _, nano, times in min(kinds)) / NANO:g}" for role, kinds in booked.items()
     )
     return judged(
         plan.name,
         Check.LEDGER,
-        f"ε a device, all copies and windows: {per_role}" + ("" if len(every) == 1 else "; devices differ"),
+        f"charged a device for {copies} copies × {windows} windows: {per_role}"
+        + ("" if len(every) == 1 else "; devices differ"),
         holds=len(every) == 1 and covers,
         charged={
             role: [sum(nano * times for _, nano, times in kind) for kind in sorted(kinds)]

@@ -123,11 +123,21 @@ class Walk:
         places = {name: place for place, name in enumerate(self._names)}
         forms: Counter[Form] = Counter()
         for sealed in envelopes:
-            report = wire.decode_report(envelope.unseal(sealed, {envelope.encode_key_id(_KEY_ID): self._key}))
+            report = self._open(sealed)
+            if report is None:
+                forms[Form("unreadable", len(sealed), 0, ())] += 1
+                continue
             forms[Form(report.mechanism, len(sealed), len(report.payload), report.dimensions)] += 1
             window = (report.window_start - self._start) // self._plan.metric.window_seconds
-            noised[places[report.metric], window] = self._decode(report.payload)
+            if report.metric in places and 0 <= window < self._windows:  # another one is one report too many
+                noised[places[report.metric], window] = self._decode(report.payload)
         return Trace(noised, forms, len(envelopes), charges, resends_same, refused)
+
+    def _open(self, sealed: bytes) -> wire.Report | None:
+        try:
+            return wire.decode_report(envelope.unseal(sealed, {envelope.encode_key_id(_KEY_ID): self._key}))
+        except (envelope.EnvelopeRefusedError, wire.MalformedError):
+            return None
 
     def _decode(self, payload: bytes) -> int:
         try:
