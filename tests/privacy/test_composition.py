@@ -9,12 +9,14 @@ from dp_accounting import dp_event
 from dp_accounting.pld import privacy_loss_distribution
 from dp_accounting.pld.pld_privacy_accountant import PLDAccountant
 from dp_accounting.privacy_accountant import NeighboringRelation
+from opendp.combinators import make_composition
+from opendp.domains import atom_domain
+from opendp.measurements import make_laplace, make_randomized_response, make_randomized_response_bool
+from opendp.metrics import absolute_distance
 
 from discreet_contract.accounting import NANO, Caps, Debit, check_caps, to_nano
 from discreet_contract.mechanisms.discrete_laplace import DiscreteLaplace
-from discreet_contract.mechanisms.discrete_laplace import _measurement as laplace_measurement
 from discreet_contract.mechanisms.k_ary import KAryResponse
-from discreet_contract.mechanisms.k_ary import _measurement as k_ary_measurement
 from discreet_contract.mechanisms.mechanism import enable_opendp
 from discreet_contract.mechanisms.randomized_response import RandomizedResponse
 from discreet_contract.policy.compile import load_policy
@@ -22,6 +24,7 @@ from discreet_contract.policy.loss import loss_of
 from policies import EXAMPLES
 
 EPSILONS = [0.3, 0.5, 1.0, 2.0]
+enable_opendp()
 DELTA = 1e-12  # as near to pure ε as dp-accounting goes: it cuts tails, so at 0 it knows nothing
 GRID = 1e-4  # its losses are rounded up to a multiple of this
 RANGES = [(0, 1), (0, 40), (-120, 1440)]
@@ -29,10 +32,13 @@ RANGES = [(0, 1), (0, 40), (-120, 1440)]
 
 def composed(measurements):
     """OpenDP's own proof for all of them on one device's data."""
-    from opendp.combinators import make_composition
-
-    enable_opendp()
     return make_composition(measurements)
+
+
+def laplace(mechanism):
+    """What dlap-1 says it draws from, built apart from it."""
+    domain = atom_domain(bounds=(mechanism.low, mechanism.high), T="i64")
+    return make_laplace(domain, absolute_distance(T="i64"), scale=mechanism.scale)
 
 
 @pytest.mark.parametrize("releases", [1, 2, 13, 40])
@@ -40,16 +46,24 @@ def composed(measurements):
 def test_charges_of_a_category_metric_are_opendps_composition(epsilon, releases):
     """To 1e-9 a release, and never below."""
     mechanism = KAryResponse(epsilon, tuple("abcd"))
-    proven = composed([k_ary_measurement(4, mechanism.truth)] * releases).map(1)
+    proven = composed([make_randomized_response(list(range(4)), prob=mechanism.truth)] * releases).map(1)
 
     assert_covered(releases * mechanism.charge(), proven, releases)
+
+
+@pytest.mark.parametrize("epsilon", EPSILONS)
+def test_charges_of_a_binary_metric_are_opendps_composition(epsilon):
+    mechanism = RandomizedResponse(epsilon)
+    proven = composed([make_randomized_response_bool(prob=mechanism.truth)] * 13).map(1)
+
+    assert_covered(13 * mechanism.charge(), proven, 13)
 
 
 @pytest.mark.parametrize("bounds", RANGES)
 @pytest.mark.parametrize("epsilon", EPSILONS)
 def test_charges_of_a_count_metric_are_opendps_composition(epsilon, bounds):
     mechanism = DiscreteLaplace(epsilon, *bounds)
-    proven = composed([laplace_measurement(*bounds, mechanism.scale)] * 13).map(bounds[1] - bounds[0])
+    proven = composed([laplace(mechanism)] * 13).map(bounds[1] - bounds[0])
 
     assert_covered(13 * mechanism.charge(), proven, 13)
 
