@@ -15,6 +15,10 @@ import msgspec
 from discreet_agent.config import AgentConfig
 from discreet_aggregator.config import AggregatorConfig
 from discreet_contract import durations
+from discreet_contract.audit.engine import Effort, audit_policy
+from discreet_contract.audit.findings import MEANINGS as AUDIT_MEANINGS
+from discreet_contract.audit.render import NOT_ASKED
+from discreet_contract.audit.render import as_text as audit_text
 from discreet_contract.broker import Broker
 from discreet_contract.cli.main import discreet
 from discreet_contract.mechanisms.discrete_laplace import DiscreteLaplace
@@ -28,6 +32,7 @@ from discreet_contract.policy.explain_document import arrange
 from discreet_contract.policy.explain_render import as_text
 from discreet_contract.policy.lint import RULES
 from discreet_contract.policy.meanings import MEANINGS as POLICY_MEANINGS
+from discreet_contract.policy.precision import devices_needed, expect, plan_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,6 +205,27 @@ def diffed() -> str:
     old = msgspec.structs.replace(new, metrics=new.metrics | {"late_departure": cheaper})
     new = msgspec.structs.replace(new, version=2, spread="5m")
     return f"```text\n{diff_text(diff_policies(old, new))}\n```"
+
+
+def audited(example: str) -> str:
+    """`discreet policy audit --no-device` of an example: the part that is the same every time."""
+    findings = list(audit_policy(load_policy(EXAMPLES / f"{example}.yaml"), None, Effort()))
+    command = f"$ discreet policy audit policies/examples/{example}.yaml --no-device"
+    return f"```text\n{command}\n{audit_text(findings, NOT_ASKED)}\n```"
+
+
+def audit_reference() -> str:
+    """Every check of the audit: what it looks at, what a failure means, what to do."""
+    rows = [(f"`{check.value}`", *texts) for check, texts in AUDIT_MEANINGS.items()]
+    return _markdown_table(("check", "looks at", "a failure means", "then"), rows)
+
+
+def planned(example: str, devices: int, width: float) -> str:
+    """`discreet policy plan` of an example."""
+    policy = load_policy(EXAMPLES / f"{example}.yaml")
+    text = plan_text(expect(policy, devices), devices_needed(policy, width), width)
+    command = f"$ discreet policy plan policies/examples/{example}.yaml --devices {devices} --width {width:g}"
+    return f"```text\n{command}\n{text}\n```"
 
 
 def poisoning_reference(honest: int = 10_000) -> str:

@@ -14,6 +14,7 @@ from discreet_contract.cli.audit import diff_command, explain_command
 from discreet_contract.cli.deliver import keys_group, publish_command, witness_command
 from discreet_contract.cli.log import log_group
 from discreet_contract.cli.release import release_command, rollback_command
+from discreet_contract.cli.scrutiny import audit_command, plan_command
 from discreet_contract.errors import ConfigError, PolicyError, Problem
 from discreet_contract.files import read_or_explain, write_or_explain
 from discreet_contract.policy.compile import build_policy, canonical_json, load_policy, policy_hash
@@ -37,12 +38,14 @@ _today = click.option(
 
 @click.group()
 def policy() -> None:
-    """Write, check, explain, compare, sign, release, publish and verify policies."""
+    """Write, check, explain, compare, audit, sign, release, publish and verify policies."""
 
 
 for _command in (
     explain_command,
     diff_command,
+    audit_command,
+    plan_command,
     release_command,
     rollback_command,
     publish_command,
