@@ -19,7 +19,6 @@ from discreet_agent import status
 from discreet_agent.device import OpenDevice, open_device
 from discreet_agent.event import EventRefusal, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
-from discreet_agent.obey import Trust
 from discreet_agent.policies import Policies, in_force
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.receive.socket import SocketReceiver
@@ -27,6 +26,7 @@ from discreet_agent.seal import valid_key
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
 from discreet_contract.errors import DiscreetError, RetryableError
+from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Daemon:
         self._fatal: Exception | None = None
         self._next_sample_ms = 0
         self._next_forget_ms = 0
+        self._next_judgement_ms = 0
 
     @property
     def _policy(self) -> Policy:
@@ -109,6 +110,7 @@ class Daemon:
         if consent.is_paused(self._policy):
             self._link.start()  # or a fleet whose policy once asked too much could never be given a better one
             self._obey_newer()
+            self._note_pause()
             return
         if consent.refusal(self._policy) is not None:
             self._link.close()  # P6: off is off, on the network too
@@ -129,10 +131,8 @@ class Daemon:
 
     def _obey_newer(self) -> None:
         """Take a newer policy from the file or the broker: first on disk, then in force, then in the trail."""
-        delivered, self._delivered = self._delivered, None
         self._policies.look()
-        if delivered is not None:
-            self._policies.offer(delivered, "broker")
+        self._judge_delivered()
         newest = self._policies.obeyed.policy
         try:
             self._policies.keep()
@@ -144,22 +144,43 @@ class Daemon:
         except RetryableError as exc:
             log.warning("policy not noted yet, trying again", problem=str(exc), next_step=exc.hint)
 
+    def _judge_delivered(self) -> None:
+        """One delivery at a time, and so rarely that judging junk takes no more than a tenth of the time."""
+        began_ms = self._clock.boot_ms()
+        if self._delivered is None or began_ms < self._next_judgement_ms:
+            return
+        delivered, self._delivered = self._delivered, None
+        before = self._policies.refusal
+        self._policies.offer(delivered, "broker")
+        ended_ms = self._clock.boot_ms()
+        self._next_judgement_ms = ended_ms + 10 * (ended_ms - began_ms)
+        refusal = self._policies.refusal
+        if refusal is not None and (before is None or refusal.reason is not before.reason):
+            log.warning("policy refused, the last good one stays in force", problem=refusal.text)
+
     def _write_trail(self) -> None:
-        """What the trail does not say yet: a start, a change, refusals."""
+        """What the trail does not say yet: the policy in force since a start or a change."""
         obeyed, store = self._policies.obeyed, self._device.store
-        refused = list(self._policies.uncounted)
         last = store.trail.last()
-        is_noted = last is not None and last.policy_hash == obeyed.policy.digest
-        if is_noted and not refused:
+        if last is not None and last.policy_hash == obeyed.policy.digest:
             return
         with store.transaction():
-            for reason in refused:
-                store.count("policies_refused", reason.value)
-            if not is_noted:
-                store.trail.append(in_force(obeyed, self._policies.source, self._clock.now_ms()))
-        self._policies.uncounted.clear()
-        if refused and self._policies.refusal is not None:
-            log.warning("policy refused, the last good one stays in force", problem=self._policies.refusal.text)
+            store.trail.append(in_force(obeyed, self._policies.source, self._clock.now_ms()))
+
+    def _note_pause(self) -> None:
+        try:
+            self._device.pipeline.note_pause()
+        except RetryableError as exc:
+            log.warning("pause not noted yet, trying again", problem=str(exc), next_step=exc.hint)
+
+    def _write_refusals(self) -> None:
+        """Now and then only: whoever may publish policies shall not make the device write."""
+        uncounted, store = self._policies.uncounted, self._device.store
+        if uncounted:
+            with store.transaction():
+                for reason, times in uncounted.items():
+                    store.count("policies_refused", reason.value, by=times)
+            uncounted.clear()
 
     def _sample(self) -> None:
         host = self._policy.collector.host
@@ -182,6 +203,7 @@ class Daemon:
         if now_ms >= self._next_forget_ms:
             self._next_forget_ms = now_ms + FORGET_SECONDS * 1000
             self._device.pipeline.forget()
+            self._write_refusals()
 
     def _record(self, received: Sequence[Received]) -> Sequence[Refused | None]:
         try:

@@ -21,7 +21,6 @@ import msgspec
 from discreet_agent.device import OpenDevice, open_device
 from discreet_agent.event import EventLine
 from discreet_agent.link import MqttLink
-from discreet_agent.obey import believe
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.receive.lines import Query, decode_line
 from discreet_contract.broker import Broker
@@ -30,6 +29,7 @@ from discreet_contract.durations import seconds
 from discreet_contract.errors import ConfigError, PermanentError
 from discreet_contract.files import read_or_explain
 from discreet_contract.policy.bundle import read_bundle
+from discreet_contract.policy.obey import believe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     from discreet_contract.wire import Receipt
 
 
+# Facts that outlive a restart.
+_PAUSED = "paused"  # the owner's yes was to less than the policy in force asks for
+_RESUMED_MS = "resumed_ms"  # when the latest such pause ended
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """What makes this device this device: its secret, its policy, its clock, its owner's word."""
@@ -68,7 +73,15 @@ class Pipeline:
         A metric whose definition stays the same goes on within its window. A new or redefined one begins
         with the next whole window, and one that left the policy ends at once: what was counted is forgotten.
         """
+        with self._store.transaction():
+            self._store.tallies.keep_only(policy.plans)
         self._set_up(replace(self._device, policy=policy))
+
+    def note_pause(self) -> None:
+        """Remember that nothing is observed now, so that no window of this time is ever reported as if it were."""
+        if self._store.recall(_PAUSED) is None:
+            with self._store.transaction():
+                self._store.remember(_PAUSED, value=True)
 
     def _set_up(self, device: Device) -> None:
         policy = device.policy.policy
@@ -218,7 +231,7 @@ class Pipeline:
 
     def _enrol(self, now_ms: int) -> None:
         """Give every metric its first window, again where its definition or the consent is another one."""
-        since_ms = self._device.consent.since_ms()
+        since_ms = self._observed_since(now_ms)
         tallies = self._store.tallies
         fresh: dict[str, tuple[MetricPlan, int]] = {}
         for plan in self._plans.values():
@@ -234,6 +247,14 @@ class Pipeline:
                 tallies.drop(name, first - 1)
                 tallies.enrol(name, Scheduled(plan.version, length, since_ms, first, first))
                 self._store.count("metrics_enrolled", name)
+
+    def _observed_since(self, now_ms: int) -> int:
+        """When the present stretch of consent began; a pause that a later policy ended begins a new one."""
+        if self._store.recall(_PAUSED) is not None:
+            with self._store.transaction():
+                self._store.forget_fact(_PAUSED)
+                self._store.remember(_RESUMED_MS, now_ms)
+        return max(self._device.consent.since_ms(), self._store.recall(_RESUMED_MS) or 0)
 
     def _next_windows(self) -> dict[str, int]:
         scheduled = {name: self._store.tallies.scheduled(name) for name in self._plans}

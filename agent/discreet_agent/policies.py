@@ -8,17 +8,18 @@ changes nothing. Nothing is written until `keep` is called: while the owner says
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from discreet_agent.obey import Obeyed, PolicyRefusal, Trust, believe, judge
 from discreet_agent.store.trail import InForce
 from discreet_contract.errors import ConfigError, PermanentError, RetryableError, SignatureRefusedError
 from discreet_contract.files import read_or_explain, write_durably
 from discreet_contract.policy.bundle import MAX_BUNDLE_BYTES, read_bundle
 from discreet_contract.policy.compile import canonicalize
+from discreet_contract.policy.obey import Obeyed, PolicyRefusal, Trust, believe, judge
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     Source = Literal["kept", "file", "broker"]
 
 KEPT = "policy.kept.json"
-CONFLICT = "policy.conflict.json"  # a head that contradicts the last one seen: evidence, kept until somebody removes it
+CONFLICT = "policy.conflict.json"  # a head that contradicts the last one seen: the first one, until somebody removes it
+_UNREADABLE = (0, 0, 0)  # stamp of a file that cannot be read
+_NEVER = 2**63
+_EXPIRED_AGAIN_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +74,13 @@ class Policies:
         self._stamp: tuple[int, int, int] | None = None
         self._content = b""  # what `keep` would write
         self._is_kept = True
-        self._judged: dict[Source, bytes] = {}  # hash of what was last judged, so that one copy is refused once
+        self._judged: dict[Source, bytes] = {}  # hash of what was last refused, so that one copy is judged once
+        self._again_ms = _NEVER  # boot time at which an unchanged file is judged again
         self._conflict = b""
         self._obeyed: Obeyed | None = None
         self.source: Source = "kept"
         self.refusal: Refusal | None = None  # the latest, until a newer policy is taken
-        self.uncounted: list[PolicyRefusal] = []  # refusals since the caller last emptied this
+        self.uncounted: Counter[PolicyRefusal] = Counter()  # refusals since the caller last wrote them down
 
     @property
     def obeyed(self) -> Obeyed:
@@ -105,16 +110,18 @@ class Policies:
         try:
             status = self._configured.stat()
             stamp = (status.st_mtime_ns, status.st_ino, status.st_size)
-            if stamp == self._stamp:
+            if stamp == self._stamp and self._clock.boot_ms() < self._again_ms:
                 return
             with self._configured.open("rb") as file:
                 content = file.read(MAX_BUNDLE_BYTES + 1)
         except OSError as exc:
-            if self._stamp != (0, 0, 0):  # say it once
+            if self._stamp != _UNREADABLE:  # say it once
                 self._refuse(PolicyRefusal.UNREADABLE, f"cannot read the policy: {exc.strerror}", "file")
-            self._stamp = (0, 0, 0)
+            self._stamp = _UNREADABLE
             return
-        self._stamp = stamp
+        if self.refusal is not None and self.refusal.reason is PolicyRefusal.UNREADABLE:
+            self.refusal = None
+        self._stamp, self._again_ms = stamp, _NEVER
         self.offer(content, "file")
 
     def offer(self, content: bytes, source: Source) -> None:
@@ -122,21 +129,26 @@ class Policies:
         digest = hashlib.sha256(content).digest()
         if self._judged.get(source) == digest:
             return
-        self._judged[source] = digest
-        last = self._obeyed
         try:
-            new = judge(content, self._trust, last, self._clock.now_ms())
-        except SignatureRefusedError as exc:
-            self._refuse(PolicyRefusal(exc.rule), str(exc), source)
-            if exc.rule == PolicyRefusal.SPLIT_VIEW:
-                self._conflict, self._is_kept = content, False
-            if exc.rule == PolicyRefusal.EXPIRED:
-                del self._judged[source]  # perhaps it was the clock: judged again at the next delivery
+            new = judge(content, self._trust, self._obeyed, self._clock.now_ms())
+        except PermanentError as exc:  # whatever it is, what was delivered is at fault and the device goes on
+            self._refused(exc, content, source)
             return
-        if last is not None and new.head == last.head:
+        if new.says_the_same(self._obeyed):
             return  # delivered again
         self._obeyed, self.source, self.refusal = new, source, None
+        self._judged.clear()  # what did not fit the former one may fit this one
         self._content, self._is_kept = _with_successions(content, new), False
+
+    def _refused(self, exc: PermanentError, content: bytes, source: Source) -> None:
+        reason = PolicyRefusal(exc.rule) if isinstance(exc, SignatureRefusedError) else PolicyRefusal.FORM
+        self._judged[source] = hashlib.sha256(content).digest()
+        if reason is PolicyRefusal.EXPIRED:  # perhaps it was the clock: judged again, but not every second
+            del self._judged[source]
+            self._again_ms = self._clock.boot_ms() + _EXPIRED_AGAIN_MS
+        if reason is PolicyRefusal.SPLIT_VIEW and not (self._state_dir / CONFLICT).exists():
+            self._conflict, self._is_kept = content, False
+        self._refuse(reason, str(exc), source)
 
     def keep(self) -> None:
         """Make durable what was taken since the last call: policy and head together. Raises RetryableError."""
@@ -164,7 +176,7 @@ class Policies:
 
     def _refuse(self, reason: PolicyRefusal, text: str, source: Source) -> None:
         self.refusal = Refusal(reason, text, source, self._clock.now_ms())
-        self.uncounted.append(reason)
+        self.uncounted[reason] += 1
 
 
 def _with_successions(content: bytes, obeyed: Obeyed) -> bytes:

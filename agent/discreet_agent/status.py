@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,16 @@ def describe(store: Store, policies: Policies, consent: Consent, *, broker: str,
         "epsilon_spent": spent / NANO,
         "last_refusal": _refusal(store.ledger.last_refusal()),
         "next_windows": {name: _iso(_next_window(store, name)) for name in policy.plans},
-        "counters": store.counters(),
+        "counters": _counters(store, policies),
     }
+
+
+def _counters(store: Store, policies: Policies) -> dict[str, dict[str, int]]:
+    """The stored ones, and refused policies that are not written down yet."""
+    counters = store.counters()
+    refused = Counter(counters.get("policies_refused", {}))
+    refused.update({reason.value: times for reason, times in policies.uncounted.items()})
+    return counters | ({"policies_refused": dict(refused)} if refused else {})
 
 
 def describe_sent(outbox: Outbox) -> list[dict[str, Any]]:

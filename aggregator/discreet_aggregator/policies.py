@@ -90,11 +90,18 @@ class PolicyFiles:
 
     def load(self) -> PolicyShelf:
         """Verify everything. Raises ConfigError or SignatureRefusedError, and then nothing changes."""
+        try:
+            return self._load_all()
+        except OSError as exc:
+            message = f"{exc.filename}: cannot read policies: {exc.strerror}"
+            raise ConfigError(message, hint="let the aggregator's user read them") from exc
+
+    def _load_all(self) -> PolicyShelf:
         stamps = self._look()
         heads: dict[Path, LogHead] = {}
         verified = []
         for entry in self._entries:
-            if (entry / HEAD).exists():
+            if entry in self._heads or (entry / HEAD).exists():  # a log whose head is gone is no empty folder
                 policies, heads[entry] = self._load_log(entry)
                 verified += policies
             else:

@@ -20,7 +20,6 @@ from nacl.signing import SigningKey
 
 from discreet_agent.device import open_device
 from discreet_agent.event import EventLine
-from discreet_agent.obey import believe
 from discreet_contract.broker import Broker
 from discreet_contract.clock import ManualClock
 from discreet_contract.envelope import encode_key_id, unseal
@@ -28,6 +27,7 @@ from discreet_contract.policy.bundle import make_bundle, read_bundle
 from discreet_contract.policy.compile import build_policy
 from discreet_contract.policy.deliver import publish_retained
 from discreet_contract.policy.log import PolicyLog
+from discreet_contract.policy.obey import believe
 from discreet_contract.policy.read import parse_policy_text
 from discreet_contract.policy.release import sign_policy
 from discreet_contract.wire import decode_report, reports_topic

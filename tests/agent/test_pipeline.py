@@ -482,3 +482,39 @@ def test_reports_of_a_metric_that_left_the_policy_are_given_up_at_the_horizon(be
 
     assert device.store.outbox.waiting() == 0
     assert device.store.counters()["reports_given_up"]["METRIC_LEFT_THE_POLICY"] == 1
+
+
+def test_no_window_of_a_pause_is_reported(bench, device):
+    """Its events were refused, so a report would say that nothing happened where nobody looked."""
+    write_word(bench.folder, Word("on", 1, privacy_class(bench.policy.policy)))
+    device = bench.open()
+    bench.at(START)
+    device.pipeline.close_windows()
+    demanding = make_policy(version=2, cap=2000)
+    device.pipeline.adopt(demanding)
+    device.pipeline.note_pause()
+    bench.at(START + 5 * HOUR + 600)
+    assert device.pipeline.close_windows() == 0
+    device.pipeline.adopt(make_policy(version=3))
+    device.pipeline.close_windows()
+    bench.at(START + 8 * HOUR + 60)
+    device.pipeline.close_windows()
+    windows = {entry.window_start for entry in device.store.ledger.entries()}
+
+    assert windows == {START + 6 * HOUR, START + 7 * HOUR}
+
+
+def test_a_metric_that_left_and_came_back_begins_anew(bench, device):
+    """However soon: what was counted of its window is forgotten when it leaves."""
+    bench.at(START)
+    device.pipeline.close_windows()
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1)])
+    whole = bench.policy
+    device.pipeline.adopt(make_policy(version=2, edits=(("  openings: {from", "  opened_often: {from"),)))
+    device.pipeline.adopt(make_policy(version=3))
+    bench.at(START + HOUR + 60)
+    device.pipeline.close_windows()
+
+    assert ("openings", START) not in {(e.metric, e.window_start) for e in device.store.ledger.entries()}
+    assert device.store.tallies.load("openings", whole.plans["openings"].version, START) is None

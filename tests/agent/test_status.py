@@ -3,9 +3,9 @@
 import json
 
 from device_bench import HOUR, START, make_policy, opening
-from discreet_agent.obey import Trust
 from discreet_agent.policies import Policies
 from discreet_agent.status import describe, describe_ledger, describe_sent
+from discreet_contract.policy.obey import Trust
 from releases import Releases
 
 

@@ -167,6 +167,15 @@ def test_a_log_that_did_not_grow_from_the_one_before_is_refused(logged):
     assert logged.files.have_changed()
 
 
+def test_a_log_whose_head_is_gone_is_no_empty_folder(logged):
+    """Or another log could be put there in between."""
+    logged.append()
+    logged.files.load()
+    (logged.log.folder / "head.json").unlink()
+    with pytest.raises(ConfigError, match="its head is gone"):
+        logged.files.load()
+
+
 def test_a_log_copied_by_halves_is_tried_again(logged):
     """The head came before its entry."""
     logged.append()

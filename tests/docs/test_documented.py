@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from discreet_agent.event import EventRefusal
-from discreet_agent.obey import PolicyRefusal
 from discreet_aggregator.estimate import Status
 from discreet_aggregator.refusal import RefusalReason, verdict_of
 from discreet_contract.accounting import CapName
@@ -19,6 +18,7 @@ from discreet_contract.mechanisms.catalogue import FITTING
 from discreet_contract.policy import model
 from discreet_contract.policy.lint import RULES
 from discreet_contract.policy.meanings import MEANINGS
+from discreet_contract.policy.obey import PolicyRefusal
 from discreet_contract.policy.schema import schema_text
 from discreet_contract.wire import Verdict
 from documents import COGGED, ROOT, name_of, reference

@@ -132,7 +132,8 @@ def bad_policies(deployment, good, folder):
     yield "FLEET", spoilt(head=head | {"fleet": "others"})
     yield "NOT_NEWEST", spoilt(policy=json.loads(deployment.log.entries[0]))
     yield "ROLLBACK", older(deployment)
-    yield "SPLIT_VIEW", forked(deployment, folder)
+    yield "INCONSISTENT", forked(deployment, folder / "longer", 4)
+    yield "SPLIT_VIEW", forked(deployment, folder / "fork", 3)
     yield "EXPIRED", expired(deployment, folder)
 
 
@@ -141,10 +142,10 @@ def older(deployment):
     return rehead(log, deployment)
 
 
-def forked(deployment, folder):
-    """Another log of four releases under the same root."""
-    log = PolicyLog.open(folder / "fork")
-    for number in range(1, 5):
+def forked(deployment, folder, releases):
+    """Another log under the same root."""
+    log = PolicyLog.open(folder)
+    for number in range(1, releases + 1):
         text = deployment._text.replace("version: 1\n", f"version: {number}\n", 1).replace("in force", "forked")
         text = text.replace("a policy for whole deployments", "another policy")
         log = log.append(

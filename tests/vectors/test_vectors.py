@@ -8,13 +8,13 @@ import pytest
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from discreet_agent.obey import Trust, judge
 from discreet_contract.accounting import LedgerEntry
 from discreet_contract.envelope import HEADER_BYTES, MAGIC, encode_key_id, seal, unseal
 from discreet_contract.mechanisms.catalogue import build
 from discreet_contract.policy.bundle import read_bundle
 from discreet_contract.policy.compile import build_policy, canonical_json, canonicalize, policy_hash
 from discreet_contract.policy.merkle import consistency_proof, inclusion_proof, leaf_hash, tree_root
+from discreet_contract.policy.obey import Trust, judge
 from discreet_contract.policy.plan import plan_metrics
 from discreet_contract.policy.release import sign_policy, verify_policy
 from discreet_contract.wire import (

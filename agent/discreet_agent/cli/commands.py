@@ -222,9 +222,9 @@ def replay(plan: Path) -> None:
 
 
 def _policy_in_force(settings: Settings) -> VerifiedPolicy:
-    from discreet_agent.obey import Trust
     from discreet_agent.policies import Policies
     from discreet_contract.clock import SystemClock
+    from discreet_contract.policy.obey import Trust
 
     trust = Trust(settings.roots, settings.witness)
     return Policies(settings.policy, trust, settings.state_dir, SystemClock()).start().policy

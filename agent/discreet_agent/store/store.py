@@ -150,6 +150,10 @@ class Store:
         """Keep a fact; within a transaction."""
         self.connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, msgspec.msgpack.encode(value)))
 
+    def forget_fact(self, name: str) -> None:
+        """Drop a fact; within a transaction."""
+        self.connection.execute("DELETE FROM meta WHERE name = ?", (name,))
+
     def _open(self) -> None:
         try:
             self._path.touch(mode=0o600)  # SQLite gives its companion files the same mode

@@ -48,6 +48,9 @@ def publish_command(
         raise click.UsageError("say where to: --output FILE, --broker URL, or both")
     log = PolicyLog.open(folder)
     if key is not None:
+        if _head_of(log).witnesses:
+            hint = "sign with `discreet policy log sign`, have the witness sign, then publish without --key"
+            raise ConfigError(f"{folder}: a new head would lack its witness", hint=hint)
         log = log.sign_anew([read_root_key(key)], _now_ms())
     bundle = make_bundle(log, earliest=from_size)
     head = _head_of(log)

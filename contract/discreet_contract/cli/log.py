@@ -1,16 +1,20 @@
-"""`discreet policy log`: list, verify, prove; for anyone who has the folder, offline."""
+"""`discreet policy log`: list, verify, prove, check, for anyone who has the files, offline; sign, for the operator."""
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import click
 
 from discreet_contract.errors import SignatureRefusedError
+from discreet_contract.files import read_or_explain
+from discreet_contract.policy.bundle import read_bundle
 from discreet_contract.policy.log import LogHead, PolicyLog
-from discreet_contract.policy.release import read_unverified
+from discreet_contract.policy.obey import Trust, believe, judge
+from discreet_contract.policy.release import read_root_key, read_unverified
 
 FOLDER = click.Path(path_type=Path)
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
@@ -71,6 +75,47 @@ def prove_command(folder: Path, version: int) -> None:
       discreet policy log prove releases 3
     """
     click.echo(json.dumps(PolicyLog.open(folder).prove(version)))
+
+
+@log_group.command("sign")
+@click.argument("folder", type=FOLDER)
+@click.option("--key", type=FOLDER, required=True, help="Signing key file of the root.")
+def sign_command(folder: Path, key: Path) -> None:
+    """Sign the log's head anew, at the present time. Devices take that time for true.
+
+    \b
+    Example:
+      discreet policy log sign releases --key root.key
+    """
+    head = PolicyLog.open(folder).sign_anew([read_root_key(key)], time.time_ns() // 1_000_000).head
+    if head is not None:
+        click.echo(f"{folder}: head of {head.size} release(s) signed, root {head.root}")
+
+
+@log_group.command("check")
+@click.argument("file", type=FOLDER)
+@click.option("--root", "roots", multiple=True, required=True, help="Pinned root public key in hex; may be repeated.")
+@click.option("--witness", default="", help="Public key of a witness that must have signed.")
+@click.option("--after", type=FOLDER, help="Another delivery or a device's kept one, to have grown from.")
+def check_command(file: Path, roots: tuple[str, ...], witness: str, after: Path | None) -> None:
+    """Judge a delivered policy as a device does: FILE is what `publish` wrote or a device keeps.
+
+    Exits 4 with the rule that a device would count.
+
+    \b
+    Example:
+      discreet policy log check policy.json --root 5f0c…
+    """
+    hint = "name what `discreet policy publish --output` wrote, or a device's policy.kept.json"
+    content = read_or_explain(file, what="a delivered policy", hint=hint)
+    before = None
+    if after is not None:
+        before = believe(read_bundle(read_or_explain(after, what="a delivered policy", hint=hint)), roots)
+    obeyed = judge(content, Trust(roots, witness), before, time.time_ns() // 1_000_000)
+    policy, head = obeyed.policy.policy, obeyed.head
+    click.echo(f"{file}: a device would obey version {policy.version} of fleet {policy.fleet}")
+    click.echo(f"hash {obeyed.policy.digest.hex()}, signed by {obeyed.policy.signed_by}")
+    click.echo(f"log of {head.size} release(s), root {head.root}")
 
 
 def _seen(text: str) -> LogHead:

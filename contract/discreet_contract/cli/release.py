@@ -13,7 +13,7 @@ from discreet_contract.errors import ConfigError, ReleaseRefusedError
 from discreet_contract.policy.compile import canonical_json, load_policy, policy_hash
 from discreet_contract.policy.gate import DEFAULT_THRESHOLD, Circumstances, release_problems, rolled_back
 from discreet_contract.policy.log import PolicyLog
-from discreet_contract.policy.release import read_root_key, read_unverified, sign_policy
+from discreet_contract.policy.release import MAX_SIGNED_BYTES, read_root_key, read_unverified, sign_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,12 +98,17 @@ def _release(log: PolicyLog, new: Policy, keys: list[SigningKey], threshold: flo
         threshold=threshold,
         earlier=released[:-1],
         retired=log.retired_at(new.version),
+        roots=log.may_sign(new.version),
         today=datetime.now(UTC).date(),
     )
     problems = release_problems(old, new, circumstances)
     if problems:
         raise ReleaseRefusedError("\n".join(map(str, problems)), hint="mend every line above, then release again")
-    log.append(sign_policy(new, keys), keys, time.time_ns() // 1_000_000)
+    signed = sign_policy(new, keys)
+    if len(signed) > MAX_SIGNED_BYTES:
+        message = f"SIZE: {len(signed)} bytes, and devices take {MAX_SIGNED_BYTES}"
+        raise ReleaseRefusedError(message, hint="make the policy smaller")
+    log.append(signed, keys, time.time_ns() // 1_000_000)
     click.echo(f"released version {new.version}, hash {policy_hash(canonical_json(new)).hex()}")
 
 

@@ -14,7 +14,7 @@ import msgspec
 from discreet_contract.durations import END
 from discreet_contract.errors import ConfigError, PermanentError, SignatureRefusedError
 from discreet_contract.policy.compile import canonicalize
-from discreet_contract.policy.log import LogHead
+from discreet_contract.policy.log import MAX_SIZE, LogHead
 from discreet_contract.policy.merkle import consistency_proof, inclusion_proof
 from discreet_contract.policy.succession import MAX_SUCCESSIONS, Succession
 
@@ -31,7 +31,7 @@ _Proof = Annotated[tuple[_Hash, ...], msgspec.Meta(max_length=64)]
 class Consistency(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Proof (RFC 9162 §2.1.4) that the log of `size` entries grew into that of the head."""
 
-    size: Annotated[int, msgspec.Meta(ge=1)]
+    size: Annotated[int, msgspec.Meta(ge=1, le=MAX_SIZE)]
     proof: _Proof
 
 

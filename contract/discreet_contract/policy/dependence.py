@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from discreet_contract.policy.model import Policy
+    from discreet_contract.policy.personalization import Feature
     from discreet_contract.policy.trials import Experiment
 
 Part: TypeAlias = tuple[str, str]  # section, name
@@ -34,7 +35,19 @@ def rests_on(policy: Policy, experiment: Experiment) -> dict[Part, Any]:
             continue
         found[part] = _meaning(item)
         pending += _parts_of(policy, section, item)
-    return found
+    features = [policy.features[name] for section, name in [*found] if section == "features"]
+    return found | _observed(policy, features)
+
+
+def _observed(policy: Policy, features: list[Feature]) -> dict[Part, Any]:
+    """What the features see of their signals: the fields that they read, and for how long events are kept."""
+    seen: dict[str, dict[str, Any]] = {}
+    for feature in features:
+        signal = policy.signals[feature.from_]
+        parts = seen.setdefault(feature.from_, {"retention": signal.retention})
+        read = {feature.value, feature.by, *variables(feature.where)} & signal.fields.keys()
+        parts |= {name: msgspec.to_builtins(signal.fields[name]) for name in sorted(map(str, read))}
+    return {("signals", name): parts for name, parts in seen.items()}
 
 
 def _parts_of(policy: Policy, section: str, item: Any) -> Iterator[Part]:

@@ -53,15 +53,14 @@ class Circumstances:
     threshold: float = DEFAULT_THRESHOLD
     earlier: Sequence[Policy] = ()  # releases before the last
     retired: Collection[str] = ()  # roots that others have succeeded
+    roots: Collection[str] = ()  # roots that may sign it: the first release's and their successors; () for the first
     today: date | None = None  # None: every experiment counts as running
 
 
 def release_problems(old: Policy | None, new: Policy, under: Circumstances) -> list[GateProblem]:
     """Everything that keeps `new` from following `old` (None: it is the first release)."""
     problems = list(_form(old, new, under.signatures))
-    for root in sorted({*under.signatures} & {*under.retired}):
-        message = f"root {root[:16]}… has retired: sign with its successor, devices refuse this one"
-        problems.append(GateProblem("ROOT_RETIRED", (), message))
+    problems += _roots(under)
     if old is None:
         return problems
     released = [*under.earlier, old]
@@ -70,7 +69,7 @@ def release_problems(old: Policy | None, new: Policy, under: Circumstances) -> l
     problems += _frozen_metrics(new, released)
     problems += _frozen_sections(new, released)
     problems += _traffic(new, released)
-    problems += _held_by_experiments(old, new, under.today)
+    problems += _held_by_experiments(new, released, under.today)
     problems += _migration(diff, new)
     problems += _reviewer(diff, under.signatures, under.threshold)
     return problems
@@ -87,6 +86,15 @@ def _form(old: Policy | None, new: Policy, signatures: Collection[str]) -> Itera
             yield GateProblem("RELEASE_NOTE", ("release", key), "say who releases this and why")
     if not signatures:
         yield GateProblem("SIGNATURE", (), "sign it with a root key: --key")
+
+
+def _roots(under: Circumstances) -> Iterator[GateProblem]:
+    for root in sorted({*under.signatures} & {*under.retired}):
+        message = f"root {root[:16]}… has retired: sign with its successor, devices refuse this one"
+        yield GateProblem("ROOT_RETIRED", (), message)
+    if under.roots and under.signatures and not {*under.signatures} & {*under.roots}:
+        message = "no signature by a root of this log: devices that pin one would refuse the release"
+        yield GateProblem("ROOT_UNKNOWN", (), message)
 
 
 def _schema_versions(diff: PolicyDiff, old: Policy, new: Policy, released: Sequence[Policy]) -> Iterator[GateProblem]:
@@ -137,17 +145,24 @@ def _traffic(new: Policy, released: Sequence[Policy]) -> Iterator[GateProblem]:
             yield GateProblem("EXPERIMENT_TRAFFIC", ("experiments", name, "traffic"), message)
 
 
-def _held_by_experiments(old: Policy, new: Policy, today: date | None) -> Iterator[GateProblem]:
-    """A changed feature or flag must not change who does what in an experiment that has begun (P7)."""
-    for name, experiment in old.experiments.items():
-        has_ended = today is not None and date.fromisoformat(experiment.end) <= today
-        has_begun = today is None or date.fromisoformat(experiment.start) <= today
-        if name not in new.experiments or has_ended or not has_begun:
+def _held_by_experiments(new: Policy, released: Sequence[Policy], today: date | None) -> Iterator[GateProblem]:
+    """A changed feature or flag must not change who does what in an experiment that has begun (P7).
+
+    Judged against the last release that had the experiment: taking it out for a version frees nothing.
+    """
+    for name, experiment in new.experiments.items():
+        former = next((policy for policy in reversed(released) if name in policy.experiments), None)
+        if former is None:
             continue
-        parts = rests_on(new, new.experiments[name])
-        for part, meaning in rests_on(old, experiment).items():
+        before = former.experiments[name]
+        has_ended = today is not None and date.fromisoformat(before.end) <= today
+        has_begun = today is None or date.fromisoformat(before.start) <= today
+        if has_ended or not has_begun:
+            continue
+        parts = rests_on(new, experiment)
+        for part, meaning in rests_on(former, before).items():
             if part not in parts or not same(meaning, parts[part]):
-                message = f"experiment {name!r} runs until {experiment.end} and rests on it; change it under a new name"
+                message = f"experiment {name!r} runs until {before.end} and rests on it; change it under a new name"
                 yield GateProblem("EXPERIMENT_RUNNING", part, message)
 
 

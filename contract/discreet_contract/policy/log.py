@@ -20,9 +20,9 @@ from discreet_contract.errors import ConfigError, SignatureRefusedError
 from discreet_contract.files import read_or_explain, write_or_explain
 from discreet_contract.policy.compile import canonicalize
 from discreet_contract.policy.merkle import inclusion_proof, is_included, leaf_hash, tree_root
-from discreet_contract.policy.release import read_unverified, verify_policy
+from discreet_contract.policy.release import read_unverified, signers_of, verify_policy
 from discreet_contract.policy.signatures import Signature, pinned_signer, sign
-from discreet_contract.policy.succession import Succession, follow, succeed
+from discreet_contract.policy.succession import MAX_SUCCESSIONS, Succession, follow, succeed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _SIGNED = b"discreet log head 1\0"
 _WITNESSED = b"discreet log head witnessed 1\0"
+MAX_SIZE = 1_000_000  # releases
+_LAST_MS = 253_402_300_799_000  # the end of the year 9999
 _HINT = "restore the folder from git; a log is only ever appended to"
 HEAD = "head.json"
 _SUCCESSIONS = "successions.json"
@@ -44,9 +46,9 @@ class LogHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A signed statement: at this time the log of this fleet had this many entries under this root hash."""
 
     fleet: str
-    size: Annotated[int, msgspec.Meta(ge=1)]
+    size: Annotated[int, msgspec.Meta(ge=1, le=MAX_SIZE)]
     root: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}" + END)]
-    time_ms: Annotated[int, msgspec.Meta(ge=0)]
+    time_ms: Annotated[int, msgspec.Meta(ge=0, le=_LAST_MS)]
     signatures: Annotated[tuple[Signature, ...], msgspec.Meta(max_length=16)] = ()
     witnesses: Annotated[tuple[Signature, ...], msgspec.Meta(max_length=16)] = ()
 
@@ -155,9 +157,23 @@ class PolicyLog:
         head = _signed_head(LogHead(policy.fleet, number, root.hex(), now_ms), keys)
         return replace(self, entries=entries)._with_head(head)
 
+    def founders(self) -> frozenset[str]:
+        """The roots that signed the first release: what devices of this log pin."""
+        return frozenset(signers_of(self.entries[0])) if self.entries else frozenset()
+
+    def may_sign(self, version: int) -> frozenset[str]:
+        """The founders and their successors."""
+        return self.roots_at(version, self.founders())
+
+    def _check_signers(self, keys: Sequence[SigningKey], version: int) -> None:
+        if not {key.verify_key.encode().hex() for key in keys} & self.may_sign(version):
+            hint = "take the key of the root that signed last, or of its successor"
+            raise ConfigError(f"{self.folder}: this key is no root of version {version} of this log", hint=hint)
+
     def sign_anew(self, keys: Sequence[SigningKey], now_ms: int) -> PolicyLog:
         """The same log under a head of now: devices take its time for true, and see that nothing newer is withheld."""
         head = self._written_head()
+        self._check_signers(keys, head.size)
         return self._with_head(_signed_head(LogHead(head.fleet, head.size, head.root, now_ms), keys))
 
     def cosign(self, witness: SigningKey) -> PolicyLog:
@@ -173,6 +189,11 @@ class PolicyLog:
         statement = succeed(head.fleet, old, new, head.size + 1)
         if any(one.old == statement.old for one in self.successions):
             raise ConfigError(f"{self.folder}: this root was retired before", hint="use the root that succeeded it")
+        self._check_signers([old], head.size + 1)
+        if new in self.founders() | {one.new for one in self.successions}:
+            raise ConfigError(f"{self.folder}: the new key was a root before", hint="make a new one")
+        if len(self.successions) == MAX_SUCCESSIONS:
+            raise ConfigError(f"{self.folder}: {MAX_SUCCESSIONS} changes of roots are all", hint="begin another fleet")
         successions = (*self.successions, statement)
         self._write(self.folder / _SUCCESSIONS, canonicalize(msgspec.to_builtins(successions)) + b"\n")
         return replace(self, successions=successions)

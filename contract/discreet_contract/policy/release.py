@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SIGNED = b"discreet policy 1\0"
-MAX_SIGNED_BYTES = 2_000_000
+MAX_SIGNED_BYTES = 900_000  # with its proofs below what a device takes
 
 
 class _SignedPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,7 +70,7 @@ def verify_policy(signed: bytes, roots: Collection[str]) -> VerifiedPolicy:
         outer = msgspec.json.decode(signed, type=_SignedPolicy)
         canonical = canonicalize(outer.policy)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, PermanentError) as exc:
-        raise _refused("FORM", "this is not a signed policy; sign one with `discreet policy sign`") from exc
+        raise _refused("FORM", "this is not a signed policy; make one with `discreet policy release`") from exc
     root = _pinned_signature(outer.signatures, canonical, roots)
     try:
         policy = msgspec.convert(outer.policy, Policy)
@@ -78,7 +78,7 @@ def verify_policy(signed: bytes, roots: Collection[str]) -> VerifiedPolicy:
         raise _refused("LANGUAGE", f"signed, but not in the policy language this version speaks ({exc})") from exc
     misfits = check_model(policy)
     if misfits or canonical_json(fix_mechanisms(policy)) != canonical:
-        reason = misfits[0].message if misfits else "it was not compiled; sign with `discreet policy sign`"
+        reason = misfits[0].message if misfits else "it was not compiled; make it with `discreet policy release`"
         raise _refused("LANGUAGE", f"signed, but cannot be obeyed: {reason}")
     return VerifiedPolicy(policy, policy_hash(canonical), root, plan_metrics(policy))
 
@@ -94,6 +94,14 @@ def read_unverified(signed: bytes) -> Policy:
     if misfits:
         raise _refused("LANGUAGE", f"it cannot be obeyed: {misfits[0].message}")
     return fix_mechanisms(policy)
+
+
+def signers_of(signed: bytes) -> tuple[str, ...]:
+    """Roots (hex) whose signatures stand under a policy, unverified."""
+    try:
+        return tuple(one.root for one in msgspec.json.decode(signed, type=_SignedPolicy).signatures)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise _refused("FORM", "this is not a signed policy") from exc
 
 
 def _pinned_signature(signatures: tuple[Signature, ...], canonical: bytes, roots: Collection[str]) -> str:

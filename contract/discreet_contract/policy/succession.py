@@ -32,7 +32,7 @@ class Succession(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fleet: str
     old: Annotated[str, _KEY]
     new: Annotated[str, _KEY]
-    from_version: Annotated[int, msgspec.Meta(ge=1)]
+    from_version: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
     signature: Annotated[str, msgspec.Meta(pattern=r"^([0-9a-f]{128})?" + END)] = ""  # by `old`
 
     def signed_part(self) -> bytes:

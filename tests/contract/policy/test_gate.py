@@ -192,6 +192,26 @@ def test_what_a_running_experiment_rests_on_stays(edit, part):
         assert media_rules(old, ELIGIBLE, edit, today=day) == []
 
 
+def test_taking_a_running_experiment_out_for_a_version_frees_nothing():
+    """It is judged against the last release that had it."""
+    old = MEDIA_OLD
+    without = msgspec.structs.replace(old, version=2, experiments={})
+    back = media(("version: 1\n", "version: 3\n"), HARMLESS, ('"off"]}\n  rows', '"on"]}\n  rows'))
+    problems = release_problems(without, back, Circumstances(["aa", "bb"], earlier=[old], today=DURING))
+
+    assert "EXPERIMENT_RUNNING" in {problem.rule for problem in problems}
+
+
+WIDER = ("max: 86400", "max: 90000"), ("version: 1-1-0\n    accepts: [1-0-0]", "version: 1-2-0\n    accepts: [1-1-0]")
+LONGER = (("retention: 14d\n    fields", "retention: 15d\n    fields"),)
+
+
+@pytest.mark.parametrize("edits", [WIDER, LONGER])
+def test_what_its_features_see_of_a_signal_stays(edits):
+    """A field that they read, and for how long events are kept."""
+    assert ("EXPERIMENT_RUNNING", "signals", "playback.stopped") in media_rules(media(ELIGIBLE), ELIGIBLE, *edits)
+
+
 def test_what_no_experiment_rests_on_may_change():
     """Another flag is nobody's arm."""
     assert media_rules(MEDIA_OLD, ("defaultVariant: editorial", "defaultVariant: personal")) == []
@@ -201,3 +221,9 @@ def test_a_retired_root_releases_nothing_more():
     """Devices that have followed the change would refuse it."""
     assert rules(OLD, TWO, signatures=("aa",), retired=("aa",)) == ["ROOT_RETIRED"]
     assert rules(OLD, TWO, signatures=("bb",), retired=("aa",)) == []
+
+
+def test_only_a_root_of_the_log_releases():
+    """Or devices that pin one could take nothing more from this log."""
+    assert rules(OLD, TWO, signatures=("cc",), roots=("aa", "bb")) == ["ROOT_UNKNOWN"]
+    assert rules(OLD, TWO, signatures=("cc", "bb"), roots=("aa", "bb")) == []

@@ -183,6 +183,25 @@ def test_a_root_that_was_succeeded_signed_the_past_and_not_the_future(log):
         changed.change_root(KEY, public)
 
 
+def test_only_a_root_of_the_log_signs_it_anew_or_hands_it_over(log):
+    """A mistaken key would break the log for everybody who follows it."""
+    stranger, new = SigningKey(b"s" * 32), SigningKey(b"n" * 32)
+    handed = log.change_root(KEY, new.verify_key.encode().hex())
+    after = handed.append(signed(4, new), [new], 9)
+
+    for act in (
+        lambda: log.sign_anew([stranger], 9),
+        lambda: log.change_root(stranger, ROOTS[0]),
+        lambda: handed.sign_anew([new], 9),  # it signs from the next release on
+        lambda: after.sign_anew([KEY], 9),
+    ):
+        with pytest.raises(ConfigError, match="no root of version"):
+            act()
+    with pytest.raises(ConfigError, match="was a root before"):
+        after.change_root(new, ROOTS[0])
+    assert after.sign_anew([new], 10).head.time_ms == 10
+
+
 def test_an_empty_log_has_nothing_to_sign(tmp_path):
     """Nor to witness, nor to hand over."""
     log = PolicyLog.open(tmp_path / "none")

@@ -42,6 +42,7 @@ class PolicyRefusal(StrEnum):
     NOT_INCLUDED = "NOT_INCLUDED"
     ROLLBACK = "ROLLBACK"
     SPLIT_VIEW = "SPLIT_VIEW"
+    INCONSISTENT = "INCONSISTENT"
     GROWTH_UNPROVEN = "GROWTH_UNPROVEN"
     EXPIRED = "EXPIRED"
 
@@ -62,9 +63,21 @@ class Obeyed:
     head: LogHead
     successions: tuple[Succession, ...] = ()  # changes of roots that this device has followed
 
+    def says_the_same(self, other: Obeyed | None) -> bool:
+        """Whether nothing that anybody signed is new against `other`; signatures of strangers are no news."""
+        return (
+            other is not None
+            and self.head.signed_part() == other.head.signed_part()
+            and self.successions == other.successions
+        )
+
 
 def judge(content: bytes, trust: Trust, last: Obeyed | None, now_ms: int) -> Obeyed:
-    """What was delivered, if it may be obeyed after `last`. Else SignatureRefusedError; its rule is a PolicyRefusal."""
+    """What was delivered, if it may be obeyed after `last`. Else SignatureRefusedError; its rule is a PolicyRefusal.
+
+    A head of the same size with another root is a proven fork (SPLIT_VIEW). A proof that does not hold is not: proofs
+    are not signed, and whoever carries them can spoil them (INCONSISTENT).
+    """
     bundle = read_bundle(content)
     judged = believe(bundle, trust.roots, last)
     if trust.witness:
@@ -109,7 +122,15 @@ def _check_growth(bundle: Bundle, new: Obeyed, last: Obeyed) -> None:
             f"version {head.size} of {_when(head)} after {old.size} of {_when(old)}",
             hint="release old content under a new version: `discreet policy rollback`",
         )
-    proof = [] if head.size == old.size else bundle.consistency_hashes(old.size)
+    if head.size == old.size:
+        if head.root == old.root:
+            return
+        raise _refused(
+            PolicyRefusal.SPLIT_VIEW,
+            f"the log of {head.size} releases has the root {head.root}, and {old.root} was seen before",
+            hint="keep both heads and show them to the auditor: whoever holds the root key signed two logs",
+        )
+    proof = bundle.consistency_hashes(old.size)
     if proof is None:
         raise _refused(
             PolicyRefusal.GROWTH_UNPROVEN,
@@ -118,9 +139,10 @@ def _check_growth(bundle: Bundle, new: Obeyed, last: Obeyed) -> None:
         )
     if not is_consistent(old.size, head.size, bytes.fromhex(old.root), bytes.fromhex(head.root), proof):
         raise _refused(
-            PolicyRefusal.SPLIT_VIEW,
-            f"the log of {head.size} releases is not the one of {old.size} seen before, grown",
-            hint="keep both heads and show them to the auditor: whoever holds the root key signed two logs",
+            PolicyRefusal.INCONSISTENT,
+            f"the proof does not lead from the log of {old.size} releases seen before to {head.size} under {head.root}",
+            hint="publish again; if it stays, hold the head that `status` shows against the log: "
+            "`discreet policy log verify --seen`",
         )
 
 
