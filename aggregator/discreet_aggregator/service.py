@@ -123,7 +123,10 @@ def _every(period_seconds: float, act: Callable[[], None]) -> Iterator[None]:
 
     def repeat() -> None:
         while not done.wait(period_seconds):
-            act()
+            try:
+                act()
+            except Exception as exc:  # noqa: BLE001 a thread that died silently would never be missed
+                _log.error("fault", kind=type(exc).__name__, place=act.__qualname__)
 
     thread = threading.Thread(target=repeat, daemon=True)
     thread.start()

@@ -13,7 +13,7 @@ from discreet_contract.errors import ConfigError, SignatureRefusedError
 from discreet_contract.files import write_or_explain
 from discreet_contract.policy.bundle import make_bundle
 from discreet_contract.policy.compile import canonicalize
-from discreet_contract.policy.deliver import publish_retained
+from discreet_contract.policy.deliver import publish_retained, retained_size
 from discreet_contract.policy.log import LogHead, PolicyLog, read_head
 from discreet_contract.policy.release import new_root_key, read_root_key
 
@@ -58,7 +58,14 @@ def publish_command(
         write_or_explain(output, bundle, what="the policy", hint="choose another --output", mode=0o644)
         click.echo(f"{output}: version {head.size} of {head.fleet}, {len(bundle)} bytes")
     if url is not None:
-        publish_retained(msgspec.convert({"url": url} | account, Broker), head.fleet, bundle)
+        broker = msgspec.convert({"url": url} | account, Broker)
+        newer = retained_size(broker, head.fleet)
+        if newer > head.size:
+            message = f"{url}: version {newer} is retained already, and {folder} ends with {head.size}"
+            raise ConfigError(
+                message, hint="pull the newest log; a rollback is a release too: `discreet policy rollback`"
+            )
+        publish_retained(broker, head.fleet, bundle)
         click.echo(f"{url}: version {head.size} of {head.fleet} is retained, {len(bundle)} bytes")
 
 

@@ -67,14 +67,15 @@ def verify_command(folder: Path, roots: tuple[str, ...], seen: str | None) -> No
 @log_group.command("prove")
 @click.argument("folder", type=FOLDER)
 @click.argument("version", type=click.IntRange(min=1))
-def prove_command(folder: Path, version: int) -> None:
+@click.option("--from-size", type=click.IntRange(min=1), help="Also prove growth from the log of so many releases.")
+def prove_command(folder: Path, version: int, from_size: int | None) -> None:
     """Print as JSON the proof that VERSION is in the log, with the signed head it leads to.
 
     \b
     Example:
       discreet policy log prove releases 3
     """
-    click.echo(json.dumps(PolicyLog.open(folder).prove(version)))
+    click.echo(json.dumps(PolicyLog.open(folder).prove(version, earlier_size=from_size)))
 
 
 @log_group.command("sign")

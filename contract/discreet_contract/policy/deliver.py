@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import secrets
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from discreet_contract.broker import KEEPALIVE_SECONDS, new_client
-from discreet_contract.errors import RetryableError
+from discreet_contract.errors import RetryableError, SignatureRefusedError
+from discreet_contract.policy.bundle import read_bundle
 from discreet_contract.wire import policy_topic
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from paho.mqtt.client import Client
 
     from discreet_contract.broker import Broker
 
 PATIENCE_SECONDS = 20.0
+PEEK_SECONDS = 2.0
 
 
 class _Delivery:
@@ -66,19 +71,58 @@ class _Delivery:
             self._end("")
 
 
+class _Peek:
+    """One connection: what the broker retains now, or None."""
+
+    def __init__(self, broker: Broker, fleet: str) -> None:
+        self._topic = policy_topic(fleet)
+        self._answered = threading.Event()
+        self.retained: bytes | None = None
+        self.client = new_client(broker, f"discreet-peek-{secrets.token_hex(4)}", reconnect_on_failure=False)
+        self.client.on_connect = lambda client, *_: client.subscribe(self._topic, qos=1)
+        self.client.on_message = self._received
+
+    def wait(self) -> bytes | None:
+        """What came within PEEK_SECONDS: a retained message comes at once, nothing comes where there is none."""
+        self._answered.wait(PEEK_SECONDS)
+        return self.retained
+
+    def _received(self, client: Client, _data: Any, message: Any) -> None:
+        client.ack(message.mid, message.qos)
+        self.retained = bytes(message.payload)
+        self._answered.set()
+
+
 def publish_retained(broker: Broker, fleet: str, content: bytes) -> None:
     """Make `content` the fleet's retained policy message. Raises RetryableError, ConfigError."""
     delivery = _Delivery(broker, fleet, content)
+    with _connected(broker, delivery.client):
+        delivery.wait()
+
+
+def retained_size(broker: Broker, fleet: str) -> int:
+    """Releases under the head that the broker retains now, unverified; 0 where it retains none. As above."""
+    peek = _Peek(broker, fleet)
+    with _connected(broker, peek.client):
+        retained = peek.wait()
     try:
-        delivery.client.connect(broker.host, broker.port, KEEPALIVE_SECONDS, clean_start=True)
+        return 0 if retained is None else read_bundle(retained).head.size
+    except SignatureRefusedError:  # junk: to be replaced
+        return 0
+
+
+@contextmanager
+def _connected(broker: Broker, client: Client) -> Iterator[None]:
+    try:
+        client.connect(broker.host, broker.port, KEEPALIVE_SECONDS, clean_start=True)
     except (OSError, ValueError) as exc:
         where = f"broker {broker.host}:{broker.port}"
         raise RetryableError(
             f"{where}: {getattr(exc, 'strerror', None) or exc}", hint="is the broker running?"
         ) from exc
-    delivery.client.loop_start()
+    client.loop_start()
     try:
-        delivery.wait()
+        yield
     finally:
-        delivery.client.disconnect()
-        delivery.client.loop_stop()
+        client.disconnect()
+        client.loop_stop()

@@ -19,7 +19,7 @@ from discreet_contract.durations import END
 from discreet_contract.errors import ConfigError, SignatureRefusedError
 from discreet_contract.files import read_or_explain, write_or_explain
 from discreet_contract.policy.compile import canonicalize
-from discreet_contract.policy.merkle import inclusion_proof, is_included, leaf_hash, tree_root
+from discreet_contract.policy.merkle import consistency_proof, inclusion_proof, is_included, leaf_hash, tree_root
 from discreet_contract.policy.release import read_unverified, signers_of, verify_policy
 from discreet_contract.policy.signatures import Signature, pinned_signer, sign
 from discreet_contract.policy.succession import MAX_SUCCESSIONS, Succession, follow, succeed
@@ -207,17 +207,27 @@ class PolicyLog:
         """Roots that no longer sign this version."""
         return frozenset(one.old for one in self.successions if one.from_version <= version)
 
-    def prove(self, version: int) -> dict[str, Any]:
-        """Inclusion proof of a version, as JSON builtins; hashes in hex. Raises ConfigError for a version not in it."""
+    def prove(self, version: int, *, earlier_size: int | None = None) -> dict[str, Any]:
+        """Inclusion proof of a version, and of growth from an earlier size, as JSON builtins; hashes in hex.
+
+        Raises ConfigError for a version or size not in it.
+        """
         if self.head is None or not 1 <= version <= len(self.entries):
             raise ConfigError(f"{self.folder}: no version {version}", hint="see `discreet policy log list`")
+        if earlier_size is not None and not 1 <= earlier_size <= len(self.entries):
+            raise ConfigError(
+                f"{self.folder}: it never had {earlier_size} releases", hint="see `discreet policy log list`"
+            )
         leaves = self.leaves()
+        growth = [] if earlier_size is None else consistency_proof(leaves, earlier_size)
         proof = inclusion_proof(leaves, version - 1)
         assert is_included(version - 1, len(leaves), leaves[version - 1], proof, self.root())  # noqa: S101 - our own
         return {
             "index": version - 1,
             "leaf": leaves[version - 1].hex(),
             "proof": [item.hex() for item in proof],
+            "grown_from": earlier_size,
+            "growth": [item.hex() for item in growth],
             "head": json.loads(msgspec.json.encode(self.head)),
         }
 

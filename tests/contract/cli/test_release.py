@@ -1,8 +1,11 @@
 """`discreet policy release` and `rollback` over the transparency log."""
 
+import json
+
 from discreet_contract.errors import ExitCode
 from discreet_contract.policy.bundle import read_bundle
 from discreet_contract.policy.log import PolicyLog
+from discreet_contract.policy.merkle import is_consistent, leaf_hash
 from policies import FLIGHTS, edited
 
 
@@ -85,3 +88,36 @@ def test_a_root_hands_over_to_another(run, tmp_path):
     assert "ROOT_RETIRED" in err
     assert run("policy", "release", second, "--log", log, "--key", new)[0] == ExitCode.OK
     assert run("policy", "log", "verify", log, "--root", root)[0] == ExitCode.OK
+
+
+def test_anybody_judges_a_delivery_as_a_device_does(run, tmp_path):
+    """Under pinned roots, and a witness if one is demanded."""
+    key, log, policy = tmp_path / "root.key", tmp_path / "log", tmp_path / "policy.json"
+    root = run("policy", "keys", "new", key)[1].strip()
+    run("policy", "release", FLIGHTS, "--log", log, "--key", key)
+    run("policy", "publish", "--log", log, "--output", policy)
+    code, _, err = run("policy", "log", "check", policy, "--root", "0" * 64)
+    assert code == ExitCode.POLICY
+    assert "NO_PINNED_SIGNATURE" in err
+    code, out, err = run("policy", "log", "check", policy, "--root", root)
+    assert code == ExitCode.OK
+    assert "would obey version 1" in out
+    code, _, err = run("policy", "log", "check", policy, "--root", root, "--witness", "1" * 64)
+    assert code == ExitCode.POLICY
+    assert "WITNESS_MISSING" in err
+
+
+def test_a_proof_of_growth_is_printed_for_anybody(run, tmp_path):
+    """With the inclusion proof, in hex."""
+    key, log = tmp_path / "root.key", tmp_path / "log"
+    run("policy", "keys", "new", key)
+    run("policy", "release", FLIGHTS, "--log", log, "--key", key)
+    second = tmp_path / "second.yaml"
+    second.write_text(edited(("version: 1\n", "version: 2\n"), ("lateness: 2h", "lateness: 3h")), encoding="utf-8")
+    run("policy", "release", second, "--log", log, "--key", key)
+    given = json.loads(run("policy", "log", "prove", log, "2", "--from-size", "1")[1])
+    root = bytes.fromhex(given["head"]["root"])
+    first = leaf_hash(PolicyLog.open(log).entries[0])
+
+    assert is_consistent(1, 2, first, root, [bytes.fromhex(item) for item in given["growth"]])
+    assert run("policy", "log", "prove", log, "2", "--from-size", "9")[0] == ExitCode.CONFIG
