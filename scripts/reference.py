@@ -55,6 +55,7 @@ POLICY_RECORDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("signals.<name>.fields.<name>, type: number", model.NumberField),
     ("signals.<name>.fields.<name>, type: category", model.CategoryField),
     ("signals.<name>.fields.<name>, type: boolean", model.BooleanField),
+    ("signals.<name>.fields.<name>, type: text", model.TextField),
     ("metrics.<name>", model.Metric),
     ("metrics.<name>.display", model.Display),
     ("features.<name>", personalization.Feature),

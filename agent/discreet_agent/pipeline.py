@@ -18,23 +18,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from discreet_agent.event import Event, EventRefusal, Refused
-from discreet_agent.schedule import Due, due_windows, first_window, give_up_before
+from discreet_agent.schedule import Due, draw_number, due_windows, first_window, give_up_before
 from discreet_agent.seal import seal, valid_key
 from discreet_agent.store.outbox import OutboxRow
 from discreet_agent.store.tallies import Scheduled
-from discreet_agent.summarise import bound, describe, randomise
+from discreet_agent.summarise import bound, describe, randomise, randomise_memoised
 from discreet_agent.tally import concerns, conclude, fold
 from discreet_agent.validate import validate
 from discreet_contract.accounting import BudgetRefusal, Caps, Debit, cap_to_nano, check_caps
 from discreet_contract.clock import window_start
 from discreet_contract.durations import seconds
+from discreet_contract.mechanisms.memoised import MemoisedResponse
 from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from discreet_agent.consent import Consent
-    from discreet_agent.event import NoisedValue, Received
+    from discreet_agent.event import BoundedValue, NoisedValue, Received
     from discreet_agent.store.store import Store
     from discreet_contract.clock import Clock
     from discreet_contract.policy.model import AggregatorKey
@@ -151,17 +152,35 @@ class Pipeline:
         tallies.close_until(plan.name, due.end)
         if self._store.ledger.holds(plan.name, due.start):  # enrolled anew after a clock was set back
             return 0
-        debit = Debit(due.start, plan.mechanism.charge())
+        debit = Debit(due.start, self._cost(plan))
         refusal = check_caps(self._store.ledger.debits(), self._caps, debit)
         if refusal is None:
             self._charge(plan, debit, now_ms)
             state = tallies.load(plan.name, plan.version, due.start)
-            noised = randomise(plan, bound(plan, conclude(plan, state)))
+            noised = self._draw(plan, bound(plan, conclude(plan, state)), due.start)
             self._queue(plan, due.start, noised, key, now_ms)
         else:
             self._refuse_release(plan, due.start, refusal)
         tallies.drop(plan.name, due.start)
         return 1 if refusal is None else 0
+
+    def _cost(self, plan: MetricPlan) -> int:
+        """Nano-ε of one window. A memoised metric pays for its lifetime at first use, whatever its values will be."""
+        is_paid = plan.metric.is_memoised and self._store.memos.first_window(plan.name, plan.version) is not None
+        return 0 if is_paid else plan.mechanism.charge()
+
+    def _draw(self, plan: MetricPlan, value: BoundedValue, start: int) -> NoisedValue:
+        mechanism = plan.mechanism
+        if not isinstance(mechanism, MemoisedResponse):
+            return randomise(plan, value)
+        memos = self._store.memos
+        first = memos.first_window(plan.name, plan.version)
+        draw = draw_number(plan, start if first is None else first, start)
+        stored = memos.find(plan.name, plan.version, draw)
+        if stored is None:
+            stored = mechanism.permanent(value.value)
+            memos.keep(plan.name, plan.version, draw, start, stored)
+        return randomise_memoised(mechanism, stored)
 
     def _charge(self, plan: MetricPlan, debit: Debit, now_ms: int) -> None:
         self._store.ledger.charge(

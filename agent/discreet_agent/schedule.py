@@ -57,6 +57,18 @@ def first_window(plan: MetricPlan, scheduled: Scheduled | None, since_ms: int, n
     return -(-earliest // length) * length
 
 
+def draw_number(plan: MetricPlan, first: int, start: int) -> int:
+    """Which of a memoised metric's permanent responses serves the window at `start`; `first` is its first window.
+
+    A new one is due at dates that the policy fixes, whole multiples of `redraw` since the epoch, whatever the values
+    do. When all are drawn, the last one serves for ever.
+    """
+    if plan.metric.redraw is None:
+        return 0
+    period = seconds(plan.metric.redraw)
+    return min(start // period - first // period, plan.metric.draws - 1)
+
+
 def give_up_before(policy: Policy, plan: MetricPlan, now_ms: int) -> int:
     """First window start for which the aggregator still takes a report; everything before is too late."""
     return _earliest(policy, plan, now_ms, spread_seconds=seconds(policy.spread))

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from discreet_contract.condition import holds
-from discreet_contract.policy.model import CategoryField
+from discreet_contract.mechanisms.histogram import bucket_of
+from discreet_contract.mechanisms.open_strings import cell_of
+from discreet_contract.policy.model import CategoryField, TextField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 DAY_MS = 86_400_000
 _LARGEST = 2**62
+MOST_CELLS = 1000  # different strings that one window counts; the first so many of them
 
 
 def concerns(metric: Metric, event: Event) -> bool:
@@ -55,16 +58,41 @@ def fold(plan: MetricPlan, signal: Signal, state: Any, event: Event) -> Any:
         case "last":
             return max(state or [-1, 0], [event.time_ms, value])
         case "most_frequent":
-            counts = dict(state or {})
-            counts[value] = counts.get(value, 0) + 1
-            return counts
+            return _counted(dict(state or {}), value)
+
+
+def _counted(counts: dict[int, int], value: int) -> dict[int, int]:
+    if value in counts or len(counts) < MOST_CELLS:
+        counts[value] = counts.get(value, 0) + 1
+    return counts
 
 
 def conclude(plan: MetricPlan, state: Any) -> int:
-    """The window's integer, not yet bounded. A device with nothing to say gives its zero (for a category, `none`)."""
-    is_category = plan.metric.type == "category"
-    if state is None:
-        return plan.high if is_category else 0
+    """The window's integer, not yet bounded. A device with nothing to say gives its zero, or `none`."""
+    match plan.metric.type:
+        case "category":
+            return len(plan.mechanism.labels) - 1 if state is None else _as_index(plan, state)
+        case "multi_select":
+            return 0 if state is None else sum(1 << index for index in _most_frequent(state, plan.metric.at_most or 1))
+        case "open":
+            return cell_of("", plan.metric.salt) if state is None else _as_index(plan, state)
+        case "histogram":
+            return _bucket(plan, state)
+    return 0 if state is None else _as_number(plan, state)
+
+
+def _as_index(plan: MetricPlan, state: Any) -> int:
+    return int(state[1]) if plan.metric.reduction == "last" else _most_frequent(state, 1)[0]
+
+
+def _bucket(plan: MetricPlan, state: Any) -> int:
+    """A silent device's sums and counts are 0; it has no mean, least, greatest or last value, and says `none`."""
+    if state is None and plan.metric.reduction not in {"count", "sum", "active_days"}:
+        return len(plan.mechanism.labels) - 1
+    return bucket_of(0 if state is None else _as_number(plan, state), plan.edges)
+
+
+def _as_number(plan: MetricPlan, state: Any) -> int:
     match plan.metric.reduction:
         case "active_days":
             return len(state)
@@ -73,8 +101,6 @@ def conclude(plan: MetricPlan, state: Any) -> int:
             return _round_half_up(total, events)
         case "last":
             return int(state[1])
-        case "most_frequent":
-            return _most_frequent(state)
     return int(state)
 
 
@@ -84,17 +110,19 @@ def _saturated(total: int) -> int:
 
 
 def _as_integer(plan: MetricPlan, signal: Signal, event: Event) -> int:
-    """The read field on the metric's integer grid; a category as its place in the declared order."""
+    """The read field on the metric's integer grid; a category as its place in the declared order, a text its cell."""
     field = signal.fields[plan.metric.field]
     value = event.fields[plan.metric.field]
     if isinstance(field, CategoryField):
         return field.values.index(str(value))
+    if isinstance(field, TextField):
+        return cell_of(str(value), plan.metric.salt)
     return round(float(value) / plan.grid)
 
 
-def _most_frequent(counts: Mapping[int, int]) -> int:
+def _most_frequent(counts: Mapping[int, int], most: int) -> list[int]:
     """Ties go to the value declared first."""
-    return min(counts, key=lambda index: (-counts[index], index))
+    return sorted(counts, key=lambda index: (-counts[index], index))[:most]
 
 
 def _round_half_up(total: int, events: int) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from discreet_agent.event import Event, EventLine, EventRefusal, Refused
 from discreet_contract.durations import seconds
-from discreet_contract.policy.model import BooleanField, CategoryField, NumberField
+from discreet_contract.policy.model import BooleanField, CategoryField, NumberField, TextField
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,9 +61,19 @@ def _check_field(name: str, field: Field, value: FieldValue | None) -> Refused |
                 return Refused(EventRefusal.WRONG_TYPE, f"{name} is a category, written as text")
             if value not in field.values:
                 return Refused(EventRefusal.UNKNOWN_CATEGORY, f"{name} is none of the declared values")
+        case TextField():
+            return _check_text(name, field, value)
         case BooleanField():
             if not isinstance(value, bool):
                 return Refused(EventRefusal.WRONG_TYPE, f"{name} is true or false")
+    return None
+
+
+def _check_text(name: str, field: TextField, value: FieldValue) -> Refused | None:
+    if not isinstance(value, str):
+        return Refused(EventRefusal.WRONG_TYPE, f"{name} is text")
+    if not 1 <= len(value) <= field.max_length:
+        return Refused(EventRefusal.OUT_OF_BOUNDS, f"{name} has 1 to {field.max_length} characters")
     return None
 
 

@@ -11,13 +11,23 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from discreet_contract.mechanisms.distribution import quantiles
+from discreet_contract.mechanisms.dithered_bit import DitheredBit
+from discreet_contract.mechanisms.dithered_levels import DitheredLevels
+from discreet_contract.mechanisms.local_hashing import LinearLocalHashing
+from discreet_contract.mechanisms.open_strings import estimate_dictionary
+from discreet_contract.policy.model import NONE_LABEL
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from discreet_aggregator.records import Cell
+    from discreet_contract.mechanisms.distribution import Quantile
+    from discreet_contract.mechanisms.mechanism import Interval, Mechanism
     from discreet_contract.policy.plan import MetricPlan
 
 LEVEL = 0.95
+QUANTILES = (0.5, 0.9)  # shown beside the mean where the reports hold the distribution
 ESTIMAND = "mean over the n devices that reported, this window; mechanism noise only"
 
 
@@ -36,7 +46,7 @@ class Figure:
     estimate: float
     low: float
     high: float
-    standard_error: float
+    standard_error: float | None  # a quantile has none: its interval comes from tests of the distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +96,48 @@ def estimate(cell: Cell, sums: Sequence[int], plan: MetricPlan, context: Context
 
 
 def _figures(sums: Sequence[int], plan: MetricPlan) -> tuple[Figure, ...]:
-    scale = plan.grid / plan.metric.display.divide
-    mechanism = plan.mechanism
-    columns = zip(
+    scale = plan.step / plan.metric.display.divide
+    if plan.metric.type == "open":
+        return _words(sums, plan)
+    found = [
+        Figure(label, value * scale, ends.low * scale, ends.high * scale, math.sqrt(variance) * scale)
+        for label, value, ends, variance in _columns(sums, plan.mechanism)
+    ]
+    if isinstance(plan.mechanism, DitheredBit | DitheredLevels):
+        found += [_quantile(one, scale) for one in quantiles(plan.mechanism, sums, QUANTILES, LEVEL)]
+    return tuple(found)
+
+
+def _quantile(found: Quantile, scale: float) -> Figure:
+    name = "median" if found.probability == 0.5 else f"p{100 * found.probability:g}"
+    return Figure(name, found.estimate * scale, found.interval.low * scale, found.interval.high * scale, None)
+
+
+def _columns(sums: Sequence[int], mechanism: Mechanism) -> Iterator[tuple[str, float, Interval, float]]:
+    return zip(
         mechanism.labels,
         mechanism.estimate(sums),
         mechanism.interval(sums, LEVEL),
         mechanism.variance(sums),
         strict=True,
     )
+
+
+def _words(sums: Sequence[int], plan: MetricPlan) -> tuple[Figure, ...]:
+    """Shares of the dictionary's words; "" is what a silent device says. Words of one cell are one figure."""
+    mechanism = plan.mechanism
+    if not isinstance(mechanism, LinearLocalHashing):
+        raise TypeError(f"{mechanism.id} carries no strings")  # the policy's own check lets none through
+    found = estimate_dictionary(mechanism, sums, ("", *plan.metric.dictionary), plan.metric.salt, LEVEL)
     return tuple(
-        Figure(label, value * scale, ends.low * scale, ends.high * scale, math.sqrt(variance) * scale)
-        for label, value, ends, variance in columns
+        Figure(
+            " or ".join(word or NONE_LABEL for word in one.words),
+            one.estimate,
+            one.interval.low,
+            one.interval.high,
+            math.sqrt(one.variance),
+        )
+        for one in found.figures
     )
 
 

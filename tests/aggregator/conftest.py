@@ -67,6 +67,7 @@ metrics:
     from: trip.ended
     per_device: {{sum: metres}}
     type: mean
+    mechanism: dlap-1
     bounds: [0, 2000]
     display: {{divide: 1000, unit: km}}
     window: 28d

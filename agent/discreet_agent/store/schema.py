@@ -119,4 +119,17 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ALTER TABLE outbox ADD COLUMN receipt_buckets INTEGER NOT NULL DEFAULT 16;
         """,
     ),
+    (
+        "0003_memos",
+        """
+        CREATE TABLE memos (
+            metric TEXT NOT NULL,
+            version TEXT NOT NULL,           -- hash of the metric's definition
+            draw INTEGER NOT NULL,           -- 0, 1, …: which of its lifetime's permanent responses
+            window_start INTEGER NOT NULL,   -- second; the window for which it was drawn
+            response INTEGER NOT NULL,       -- what OpenDP drew; randomised
+            PRIMARY KEY (metric, version, draw)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
 )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from discreet_agent.store.ledger import Ledger
+from discreet_agent.store.memos import Memos
 from discreet_agent.store.outbox import Outbox
 from discreet_agent.store.raw import RawLog
 from discreet_agent.store.schema import MIGRATIONS
@@ -88,6 +89,11 @@ class Store:
     def outbox(self) -> Outbox:
         """Envelopes to send, and those that were received."""
         return Outbox(self.connection)
+
+    @property
+    def memos(self) -> Memos:
+        """Permanent responses of memoised metrics."""
+        return Memos(self.connection)
 
     @property
     def trail(self) -> Trail:

@@ -105,7 +105,7 @@ def best(metric_type: str, epsilon: float, shape: Shape, *, payload_limit: int =
     Raises ValueError where nothing fits the limit.
     """
     found = [
-        (_cost(one), one.id) for one in _candidates(metric_type, epsilon, shape) if one.payload_bytes <= payload_limit
+        (cost(one), one.id) for one in _candidates(metric_type, epsilon, shape) if one.payload_bytes <= payload_limit
     ]
     if not found:
         raise ValueError(f"no mechanism carries a {metric_type} of this size in {payload_limit} bytes")
@@ -137,7 +137,7 @@ def fits(mechanism_id: str, shape: Shape) -> bool:
     return True
 
 
-def _cost(mechanism: Mechanism) -> float:
+def cost(mechanism: Mechanism) -> float:
     """What `best` compares: n times a variance."""
     if isinstance(mechanism, KAryResponse | SubsetSelection | LinearLocalHashing | MultiSelect):
         return mechanism.support.mean_variance(len(mechanism.labels))

@@ -75,6 +75,10 @@ class DiscreteLaplace:
             raise IllegalPayloadError("a dlap-1 payload is a four-byte integer near the metric's bounds")
         return noised
 
+    def says(self, noised: int, step: float) -> str:
+        """See `Mechanism.says`."""
+        return f"{noised * step:g}"
+
     def domain(self) -> range:
         """See `Mechanism.domain`."""
         return range(self.low, self.high + 1)

@@ -89,6 +89,11 @@ class DitheredBit:
             raise IllegalPayloadError("a dbit-1 payload is a threshold within the metric's range and a bit")
         return noised
 
+    def says(self, noised: int, step: float) -> str:
+        """See `Mechanism.says`."""
+        threshold, is_reached = divmod(noised, 2)
+        return f"{'at least' if is_reached else 'below'} {(self.low + threshold + 1) * step:g}"
+
     def domain(self) -> range:
         """See `Mechanism.domain`."""
         return range(self.low, self.high + 1)

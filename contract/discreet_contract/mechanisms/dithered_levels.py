@@ -110,6 +110,12 @@ class DitheredLevels:
             raise IllegalPayloadError("a dlev-1 payload is a threshold within the metric's first step and a level")
         return noised
 
+    def says(self, noised: int, step: float) -> str:
+        """See `Mechanism.says`."""
+        threshold, level = divmod(noised, self.levels + 1)
+        first = (self.low + threshold + 1) * step
+        return f"{level} of {self.levels} steps of {self.step * step:g}, the first at {first:g}"
+
     def domain(self) -> range:
         """See `Mechanism.domain`."""
         return range(self.low, self.high + 1)

@@ -78,6 +78,10 @@ class KAryResponse:
             raise IllegalPayloadError("a krr-1 payload is the index of a declared category")
         return index
 
+    def says(self, noised: int, step: float) -> str:  # noqa: ARG002 - no number in it
+        """See `Mechanism.says`."""
+        return self.labels[noised]
+
     def domain(self) -> range:
         """See `Mechanism.domain`."""
         return range(self.categories)

@@ -117,6 +117,11 @@ class LinearLocalHashing:
             raise IllegalPayloadError("an llh-1 payload is a public vector and a hash value")
         return noised
 
+    def says(self, noised: int, step: float) -> str:  # noqa: ARG002 - no number in it
+        """See `Mechanism.says`."""
+        direction, answer = divmod(noised, self.field)
+        return f"hash {direction} is {answer} of 0 to {self.field - 1}"
+
     def domain(self) -> range:
         """See `Mechanism.domain`."""
         return range(len(self.labels))

@@ -72,6 +72,10 @@ class Mechanism(Protocol):
         """Noised integer inside a payload; raises IllegalPayloadError for bytes no honest draw gives."""
         ...
 
+    def says(self, noised: int, step: float) -> str:
+        """A noised integer in words, for the device's owner; `step` is the raw unit in one integer."""
+        ...
+
     def domain(self) -> Iterable[int]:
         """Every value that `randomize` takes, the smallest first; they may be too many to go through."""
         ...

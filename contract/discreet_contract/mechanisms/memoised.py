@@ -116,6 +116,10 @@ class MemoisedResponse:
             raise IllegalPayloadError("an lgrr-1 payload is the index of a declared category")
         return index
 
+    def says(self, noised: int, step: float) -> str:  # noqa: ARG002 - no number in it
+        """See `Mechanism.says`."""
+        return self.labels[noised]
+
     def domain(self) -> range:
         """See `Mechanism.domain`."""
         return range(len(self.labels))

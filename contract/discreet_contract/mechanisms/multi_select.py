@@ -80,6 +80,10 @@ class MultiSelect:
         """See `Mechanism.decode`."""
         return self.inner.decode(payload)
 
+    def says(self, noised: int, step: float) -> str:
+        """See `Mechanism.says`: of the slot that was sampled."""
+        return self.inner.says(noised, step)
+
     def domain(self) -> Iterator[int]:
         """See `Mechanism.domain`: by number of labels held."""
         for held in range(self.at_most + 1):

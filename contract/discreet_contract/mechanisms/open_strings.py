@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from discreet_contract.mechanisms.local_hashing import MAX_CATEGORIES, LinearLocalHashing
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 CELLS = MAX_CATEGORIES
-CELL_LABELS = tuple(f"{cell:04x}" for cell in range(CELLS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,15 @@ class DictionaryResult:
     floor: float  # what was taken off each figure for unlisted strings: unlisted ÷ 65,536
 
 
+@lru_cache(maxsize=1)
+def cell_labels() -> tuple[str, ...]:
+    """Names of all cells; some megabytes, which a device without such a metric does not need."""
+    return tuple(f"{cell:04x}" for cell in range(CELLS))
+
+
 def open_mechanism(epsilon: float) -> LinearLocalHashing:
     """The mechanism that carries cells."""
-    return LinearLocalHashing(epsilon, CELL_LABELS)
+    return LinearLocalHashing(epsilon, cell_labels())
 
 
 def cell_of(text: str, salt: str) -> int:

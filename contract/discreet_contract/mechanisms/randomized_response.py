@@ -59,6 +59,10 @@ class RandomizedResponse:
             raise IllegalPayloadError("an rr-1 payload is one byte, 0 or 1")
         return payload[0]
 
+    def says(self, noised: int, step: float) -> str:  # noqa: ARG002 - no number in it
+        """See `Mechanism.says`."""
+        return "yes" if noised else "no"
+
     def domain(self) -> range:
         """See `Mechanism.domain`."""
         return range(2)

@@ -108,6 +108,11 @@ class SubsetSelection:
             raise IllegalPayloadError("an sss-1 payload is the rank of a set of categories")
         return noised
 
+    def says(self, noised: int, step: float) -> str:  # noqa: ARG002 - no number in it
+        """See `Mechanism.says`."""
+        named = (self.labels[member] for member in sorted(self.members(noised)) if member < len(self.labels))
+        return f"one of: {', '.join(named)}"
+
     def domain(self) -> range:
         """See `Mechanism.domain`."""
         return range(len(self.labels))

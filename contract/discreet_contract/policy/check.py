@@ -1,6 +1,6 @@
 """Do the parts of a well-formed policy fit one another? Every misfit is an error at a path.
 
-Signals, metrics, keys and the budget here; the other sections in the modules beside this one.
+Signals, keys and the budget here; the other sections in the modules beside this one.
 """
 
 from __future__ import annotations
@@ -11,37 +11,22 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from discreet_contract.accounting import DAY_SECONDS, CapName, cap_to_nano, to_nano
-from discreet_contract.condition import problems as condition_problems
 from discreet_contract.durations import seconds
 from discreet_contract.envelope import is_usable_key
-from discreet_contract.mechanisms.catalogue import FITTING
-from discreet_contract.mechanisms.discrete_laplace import MAX_RANGE
+from discreet_contract.policy.check_metrics import check_metric
 from discreet_contract.policy.check_operation import check_operation
 from discreet_contract.policy.check_personalization import check_personalization
 from discreet_contract.policy.check_trials import check_trials
-from discreet_contract.policy.model import NONE_LABEL, CategoryField, NumberField, field_kinds, kind_of
+from discreet_contract.policy.model import NONE_LABEL, CategoryField, NumberField, TextField
 from discreet_contract.policy.shape import ShapeProblem, closest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from discreet_contract.policy.model import Field, Metric, Policy, Signal
+    from discreet_contract.policy.model import Policy, Signal
     from discreet_contract.policy.shape import Path
 
-MAX_WINDOW_SECONDS = 366 * DAY_SECONDS
-
-# reduction → (kind of field it reads, metric types it gives)
-_REDUCTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "any": ("", ("binary",)),
-    "count": ("", ("count",)),
-    "active_days": ("", ("count",)),
-    "sum": ("number", ("mean",)),
-    "mean": ("number", ("mean",)),
-    "min": ("number", ("mean",)),
-    "max": ("number", ("mean",)),
-    "last": ("number or category", ("mean", "category")),
-    "most_frequent": ("category", ("category",)),
-}
+_ONCE_SECONDS = 10**12  # a memoised metric is charged for a lifetime at its first window, and never again
 
 
 def check_model(policy: Policy) -> list[ShapeProblem]:
@@ -50,7 +35,7 @@ def check_model(policy: Policy) -> list[ShapeProblem]:
     for name, signal in policy.signals.items():
         found += _check_signal(signal, ("signals", name))
     for name, metric in policy.metrics.items():
-        found += _check_metric(policy, metric, ("metrics", name))
+        found += check_metric(policy, metric, ("metrics", name))
     found += _check_rotation(policy)
     found += _check_dates(policy)
     found += _check_collector(policy)
@@ -64,95 +49,32 @@ def check_model(policy: Policy) -> list[ShapeProblem]:
 def _check_signal(signal: Signal, path: Path) -> Iterator[ShapeProblem]:
     for name, field in signal.fields.items():
         at = (*path, "fields", name)
-        if isinstance(field, NumberField):
-            if not (math.isfinite(field.min) and math.isfinite(field.max) and field.min < field.max):
-                yield ShapeProblem(at, "BOUNDS", "a number has finite bounds with min < max")
-            elif max(field.max - field.min, abs(field.min), abs(field.max)) / field.grid > 2**53:
-                yield ShapeProblem(at, "BOUNDS", "more steps of the grid than a number can tell apart")
-            elif field.default is not None and not field.min <= field.default <= field.max:
-                yield ShapeProblem((*at, "default"), "DEFAULT", "the default lies outside of the field's own bounds")
-        if isinstance(field, CategoryField):
-            if field.default is not None and field.default not in field.values:
-                near = closest(field.default, list(field.values))
-                message = f"the default {field.default!r} is none of the values{near}"
-                yield ShapeProblem((*at, "default"), "DEFAULT", message)
-            if len(set(field.values)) < len(field.values):
-                yield ShapeProblem((*at, "values"), "DUPLICATE", "a category value stands twice")
-            if NONE_LABEL in field.values:
-                yield ShapeProblem(
-                    (*at, "values"), "RESERVED", f"{NONE_LABEL!r} is implicit: what a silent device says"
-                )
+        match field:
+            case NumberField():
+                yield from _check_number(field, at)
+            case CategoryField():
+                yield from _check_category(field, at)
+            case TextField() if field.default is not None and not 1 <= len(field.default) <= field.max_length:
+                yield ShapeProblem((*at, "default"), "DEFAULT", f"a text has 1 to {field.max_length} characters")
 
 
-def _check_metric(policy: Policy, metric: Metric, path: Path) -> Iterator[ShapeProblem]:
-    signal = policy.signals.get(metric.from_)
-    if signal is None:
-        near = closest(metric.from_, list(policy.signals))
-        yield ShapeProblem((*path, "from"), "UNKNOWN_SIGNAL", f"no signal {metric.from_!r}{near}")
-        return
-    if metric.where is not None:
-        for message in condition_problems(metric.where, field_kinds(signal)):
-            yield ShapeProblem((*path, "where"), "CONDITION", message)
-    if not 60 <= seconds(metric.window) <= MAX_WINDOW_SECONDS:
-        yield ShapeProblem((*path, "window"), "WINDOW", "a window is at least one minute and at most 366 days")
-    if len(metric.per_device) == 1:
-        yield from _check_reduction(signal, metric, path)
-        yield from _check_bounds(signal, metric, path)
-    else:
-        message = 'exactly one reduction, like {count: ""} or {sum: seconds}'
-        yield ShapeProblem((*path, "per_device"), "REDUCTION", message)
-    if metric.mechanism != "auto" and metric.mechanism not in FITTING[metric.type]:
-        fitting = ", ".join(FITTING[metric.type])
-        message = f"{metric.mechanism} cannot carry a {metric.type} metric; {fitting} can"
-        yield ShapeProblem((*path, "mechanism"), "MECHANISM", message)
+def _check_number(field: NumberField, at: Path) -> Iterator[ShapeProblem]:
+    if not (math.isfinite(field.min) and math.isfinite(field.max) and field.min < field.max):
+        yield ShapeProblem(at, "BOUNDS", "a number has finite bounds with min < max")
+    elif max(field.max - field.min, abs(field.min), abs(field.max)) / field.grid > 2**53:
+        yield ShapeProblem(at, "BOUNDS", "more steps of the grid than a number can tell apart")
+    elif field.default is not None and not field.min <= field.default <= field.max:
+        yield ShapeProblem((*at, "default"), "DEFAULT", "the default lies outside of the field's own bounds")
 
 
-def _check_reduction(signal: Signal, metric: Metric, path: Path) -> Iterator[ShapeProblem]:
-    at = (*path, "per_device")
-    kind, types = _REDUCTIONS[metric.reduction]
-    if metric.type not in types:
-        message = f"{metric.reduction!r} gives {' or '.join(types)}, not {metric.type}"
-        yield ShapeProblem((*path, "type"), "REDUCTION", message)
-    if not kind:
-        if metric.field:
-            yield ShapeProblem(
-                at, "REDUCTION", f'{metric.reduction!r} reads no field; write {{{metric.reduction}: ""}}'
-            )
-        return
-    field = signal.fields.get(metric.field)
-    if field is None:
-        near = closest(metric.field, list(signal.fields))
-        yield ShapeProblem(at, "UNKNOWN_FIELD", f"signal {metric.from_!r} has no field {metric.field!r}{near}")
-    elif kind_of(field) not in kind or (metric.reduction == "last" and _type_of(field) != metric.type):
-        yield ShapeProblem(
-            at, "REDUCTION", f"{metric.reduction!r} reads a {kind}, {metric.field!r} is a {kind_of(field)}"
-        )
-
-
-def _check_bounds(signal: Signal, metric: Metric, path: Path) -> Iterator[ShapeProblem]:
-    if metric.type in {"binary", "category"}:
-        if metric.bounds is not None:
-            yield ShapeProblem((*path, "bounds"), "BOUNDS", f"a {metric.type} metric has no bounds")
-        return
-    if metric.bounds is None:
-        yield ShapeProblem(path, "BOUNDS", f"a {metric.type} metric needs bounds: [low, high] per device and window")
-        return
-    low, high = metric.bounds
-    grid = grid_of(signal, metric)
-    if not low < high:
-        yield ShapeProblem((*path, "bounds"), "BOUNDS", "low < high")
-    elif (high - low) / grid / metric.epsilon > MAX_RANGE or max(-low, high) / grid > 2**31 / 2:
-        yield ShapeProblem((*path, "bounds"), "BOUNDS", "range too wide for a four-byte payload; use a coarser grid")
-    elif any(abs(bound / grid - round(bound / grid)) > 1e-9 for bound in (low, high)):
-        yield ShapeProblem((*path, "bounds"), "BOUNDS", f"bounds lie on the grid of {grid:g}")
-    elif metric.type == "count" and low < 0:
-        yield ShapeProblem((*path, "bounds"), "BOUNDS", "a count is never below 0")
-
-
-def grid_of(signal: Signal, metric: Metric) -> float:
-    """Step of the raw unit in which a metric's value is an integer."""
-    field = signal.fields.get(metric.field)
-    return field.grid if isinstance(field, NumberField) else 1.0
+def _check_category(field: CategoryField, at: Path) -> Iterator[ShapeProblem]:
+    if field.default is not None and field.default not in field.values:
+        near = closest(field.default, list(field.values))
+        yield ShapeProblem((*at, "default"), "DEFAULT", f"the default {field.default!r} is none of the values{near}")
+    if len(set(field.values)) < len(field.values):
+        yield ShapeProblem((*at, "values"), "DUPLICATE", "a category value stands twice")
+    if NONE_LABEL in field.values:
+        yield ShapeProblem((*at, "values"), "RESERVED", f"{NONE_LABEL!r} is implicit: what a silent device says")
 
 
 def _check_dates(policy: Policy) -> Iterator[ShapeProblem]:
@@ -248,7 +170,7 @@ def _rates(policy: Policy) -> list[tuple[int, int]]:
     turns: dict[str, tuple[int, int]] = {}
     for name, metric in policy.metrics.items():
         turn = f"rotate {metric.rotate}" if metric.rotate else name
-        rate = (to_nano(metric.epsilon), metric.window_seconds)
+        rate = (to_nano(metric.epsilon), _ONCE_SECONDS if metric.is_memoised else metric.window_seconds)
         turns[turn] = max(turns.get(turn, rate), rate)
     return list(turns.values())
 
@@ -260,7 +182,3 @@ def _day_passed(rates: list[tuple[int, int]], cap: int, span_days: int | None) -
     # What was charged up to a second only grows, so the first second past the cap is found by halving.
     passed = bisect_right(range(horizon), cap, key=lambda at: sum(nano * (at // w + 1) for nano, w in rates))
     return passed / DAY_SECONDS
-
-
-def _type_of(field: Field) -> str:
-    return "mean" if isinstance(field, NumberField) else "category"

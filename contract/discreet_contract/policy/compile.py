@@ -10,8 +10,9 @@ import rfc8785
 
 from discreet_contract.errors import PermanentError, PolicyError
 from discreet_contract.policy.check import check_model
+from discreet_contract.policy.measured import mechanism_id
 from discreet_contract.policy.model import Policy
-from discreet_contract.policy.plan import mechanism_id
+from discreet_contract.policy.plain import plain_policy
 from discreet_contract.policy.shape import check_shape
 
 if TYPE_CHECKING:
@@ -44,14 +45,15 @@ def build_policy(text: PolicyText) -> Policy:
 def fix_mechanisms(policy: Policy) -> Policy:
     """The policy as devices obey it: `mechanism: auto` replaced by what it stands for today."""
     fixed = {
-        name: msgspec.structs.replace(metric, mechanism=mechanism_id(metric)) for name, metric in policy.metrics.items()
+        name: msgspec.structs.replace(metric, mechanism=mechanism_id(policy.signals[metric.from_], metric))
+        for name, metric in policy.metrics.items()
     }
     return msgspec.structs.replace(policy, metrics=fixed)
 
 
 def canonical_json(policy: Policy) -> bytes:
     """RFC 8785 form of the compiled policy: equal policies have equal bytes."""
-    return canonicalize(msgspec.to_builtins(policy))
+    return canonicalize(plain_policy(policy))
 
 
 def canonicalize(value: Any) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from discreet_contract.accounting import DAY_SECONDS, NANO, to_nano
-from discreet_contract.mechanisms.catalogue import FITTING, build
+from discreet_contract.mechanisms.catalogue import CARRIERS, cost, fits
 from discreet_contract.policy.lints.hygiene import inert_parts
 from discreet_contract.policy.loss import (
     DELTA,
@@ -19,10 +19,14 @@ from discreet_contract.policy.loss import (
     can_be_tight,
     loss_of,
     metric_loss,
+    windows_in,
 )
-from discreet_contract.policy.plan import MetricPlan, plan_metrics
+from discreet_contract.policy.measured import PAYLOAD_LIMIT, measure
+from discreet_contract.policy.plan import MetricPlan, build_mechanism, plan_metrics
 
 if TYPE_CHECKING:
+    from discreet_contract.mechanisms.mechanism import Mechanism
+    from discreet_contract.policy.measured import Measured
     from discreet_contract.policy.model import Policy, Signal
 
 RARE = 0.01
@@ -78,19 +82,35 @@ def _metric_facts(policy: Policy, plan: MetricPlan) -> dict[str, Any]:
         "payload_bytes": plan.mechanism.payload_bytes,
         "best_guess_after_one_report": round(best_guess(metric.epsilon), 4),
         "guesses": _guesses(metric.epsilon, metric_loss(policy, plan.name, 30), metric_loss(policy, plan.name, 365)),
-        "reports_in_365_days": round(metric_loss(policy, plan.name, 365) * NANO) // to_nano(metric.epsilon),
-        "standard_error_at_10000_devices": _error(plan, plan.mechanism.id),
-        "compared_with": {one: _error(plan, one) for one in FITTING[metric.type]},
+        "reports_in_365_days": _reports(policy, plan),
+        "is_memoised": metric.is_memoised,
+        "standard_error_at_10000_devices": _error(plan, plan.mechanism),
+        "compared_with": _compared(plan, measure(policy.signals[metric.from_], metric)),
         "unit": metric.display.unit,
         "withheld_below_devices": metric.min_devices,
     }
 
 
-def _error(plan: MetricPlan, mechanism_id: str) -> float:
-    """Standard error at 10,000 devices, in the unit shown, had this mechanism been taken."""
-    labels = plan.mechanism.labels if plan.metric.type == "category" else ()
-    mechanism = build(mechanism_id, plan.metric.epsilon, labels, (plan.low, plan.high))
-    return mechanism.expected_error(_DEVICES) * plan.grid / plan.metric.display.divide
+def _reports(policy: Policy, plan: MetricPlan) -> int:
+    """Most reports in 365 days: what the caps pay for; a memoised metric, once paid, reports in every window."""
+    if plan.metric.is_memoised:
+        return windows_in(365, plan.metric.window_seconds)
+    return round(metric_loss(policy, plan.name, 365) * NANO) // to_nano(plan.metric.epsilon)
+
+
+def _compared(plan: MetricPlan, measured: Measured) -> dict[str, float]:
+    """What `auto` compares, n times a variance, for every mechanism that could carry the metric; its own first."""
+    own = {plan.mechanism.id: cost(plan.mechanism)}
+    if plan.metric.is_memoised:
+        return own
+    rivals = (one for one in CARRIERS[plan.metric.type] if one not in own and fits(one, measured.shape))
+    built = (build_mechanism(one, plan.metric, measured) for one in rivals)
+    return own | {one.id: cost(one) for one in built if one.payload_bytes <= PAYLOAD_LIMIT}
+
+
+def _error(plan: MetricPlan, mechanism: Mechanism) -> float:
+    """Standard error at 10,000 devices, in the unit shown."""
+    return mechanism.expected_error(_DEVICES) * plan.step / plan.metric.display.divide
 
 
 def _guesses(one: float, month: float, year: float) -> dict[str, dict[str, float]]:

@@ -19,6 +19,14 @@ _MECHANISMS = {
     "rr-1": "tells the truth or its opposite by fixed odds (randomised response)",
     "krr-1": "names its own category or any other by fixed odds (k-ary randomised response)",
     "dlap-1": "adds discrete Laplace noise to an integer kept within its bounds",
+    "dbit-1": "says whether a number reaches a public random threshold, truly or not by fixed odds (dithered bit)",
+    "dlev-1": "says how many public thresholds a number reaches, truly or not by fixed odds (dithered levels)",
+    "sss-1": "names a set of categories that holds its own by fixed odds (subset selection)",
+    "llh-1": "gives a public random hash of its category, truly or not by fixed odds (linear local hashing)",
+    "lgrr-1": "answers once by fixed odds, keeps that answer, and in each window repeats it by fixed odds (L-GRR)",
+    "msel-krr-1": "picks one of its values, or none, at random and names it as krr-1 does",
+    "msel-sss-1": "picks one of its values, or none, at random and names it as sss-1 does",
+    "msel-llh-1": "picks one of its values, or none, at random and names it as llh-1 does",
 }
 
 
@@ -133,6 +141,8 @@ def _leaves(facts: dict[str, Any]) -> Iterator[Block]:
     for name, metric in facts["leaves"].items():
         condition = () if metric["only_where"] is None else (f"only where {json.dumps(metric['only_where'])}",)
         cost = f"mechanism {metric['mechanism']} at ε = {metric['epsilon']:g}, {metric['payload_bytes']} byte(s)"
+        if metric["is_memoised"]:
+            cost += " for a lifetime, noise drawn once and repeated"
         lines = (
             *condition,
             f"why: {metric['why']}",
@@ -209,11 +219,11 @@ def _algorithms(facts: dict[str, Any]) -> Iterator[Block]:
 
 def _choice(metric: dict[str, Any]) -> str:
     taken = metric["mechanism"]
-    others = {one: error for one, error in metric["compared_with"].items() if one != taken}
+    others = {one: cost for one, cost in metric["compared_with"].items() if one != taken}
     if not others:
         return f"{taken}, the only mechanism in this version that carries a {metric['type']} value"
     own = metric["compared_with"][taken]
-    said = ", ".join(f"{one} would have {(error / own) ** 2:.2f} times its variance" for one, error in others.items())
+    said = ", ".join(f"{one} would have {other / own:.2f} times its variance" for one, other in others.items())
     return f"{taken}; {said}"
 
 

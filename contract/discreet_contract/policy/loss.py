@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from discreet_contract.accounting import DAY_SECONDS, NANO, cap_to_nano, to_nano
 
 if TYPE_CHECKING:
-    from discreet_contract.policy.model import Policy
+    from discreet_contract.policy.model import Metric, Policy
 
 DELTA = 1e-6
 SPANS = (1, 28, 30, 365)  # days
@@ -59,8 +59,13 @@ def loss_of(policy: Policy, days: int, *, tight: bool = False) -> Loss:
 def metric_loss(policy: Policy, name: str, days: int) -> float:
     """ε that one metric alone can cost in `days`, by plain addition under the caps."""
     metric = policy.metrics[name]
-    asked = to_nano(metric.epsilon) * windows_in(days, metric.window_seconds)
+    asked = to_nano(metric.epsilon) * charges_in(days, metric)
     return min(asked, _cap(policy, days)) / NANO
+
+
+def charges_in(days: int, metric: Metric) -> int:
+    """Most charges of a metric in a span of so many days; a memoised one is charged once, for a lifetime."""
+    return 1 if metric.is_memoised else windows_in(days, metric.window_seconds)
 
 
 def windows_in(days: int, window_seconds: int) -> int:
@@ -72,7 +77,7 @@ def _releases(policy: Policy, days: int) -> Counter[int]:
     """Nano-ε → how many releases of that cost are asked for."""
     counts: Counter[int] = Counter()
     for metric in policy.metrics.values():
-        counts[to_nano(metric.epsilon)] += windows_in(days, metric.window_seconds)
+        counts[to_nano(metric.epsilon)] += charges_in(days, metric)
     return counts
 
 

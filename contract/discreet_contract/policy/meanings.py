@@ -82,6 +82,9 @@ MEANINGS: dict[str, str] = {
     "NumberField.required": "Whether an event without this field is refused.",
     "CategoryField.values": "The closed list. Its order breaks ties and numbers the payload. `none` is reserved.",
     "CategoryField.required": "As for numbers.",
+    "TextField.max_length": "Most characters that are accepted; at least one is.",
+    "TextField.required": "As for numbers.",
+    "TextField.default": "As for numbers.",
     "BooleanField.required": "As for numbers.",
     "Metric.from_": "Signal whose events count.",
     "Metric.per_device": (
@@ -99,13 +102,22 @@ MEANINGS: dict[str, str] = {
     ),
     "Metric.bounds": "The value is clamped to it; `count` and `mean` need it. In the raw unit, on the grid.",
     "Metric.display": "How a reader scales it.",
-    "Metric.mechanism": "`auto` takes the one that fits the type. Compiling writes down which.",
-    "Metric.longitudinal": "New noise in every window.",
+    "Metric.mechanism": "`auto` takes the one of least variance. Compiling writes down which.",
+    "Metric.longitudinal": (
+        "`fresh`: new noise in every window. `memoised`: for a value that stays; the noise is drawn once, its lifetime "
+        "paid at first use, and it does not average out over windows. `binary` and `category` only."
+    ),
     "Metric.min_devices": "Below this number of reports the aggregator withholds the figure.",
     "Metric.by": "Public facts that a report carries in the clear, so that figures can be split by them.",
     "Metric.rotate": (
         "Metrics of one group take turns, one in each window at its full ε, and cost what the dearest one costs."
     ),
+    "Metric.edges": "Edges of a `histogram`'s buckets, rising, in the raw unit, on the grid.",
+    "Metric.at_most": "How many values one device gives in a `multi_select` at the most: the most frequent ones.",
+    "Metric.salt": "Public text under which an `open` metric hashes its strings. Another metric takes another one.",
+    "Metric.dictionary": "Words whose shares an `open` metric shows. The reader's: it may grow, the series goes on.",
+    "Metric.redraw": "After how long a memoised response may be drawn anew, aligned to the UTC epoch.",
+    "Metric.draws": "How many such responses a device's lifetime has, and pays for at first use.",
     "Display.divide": "Divide by this for display.",
     "Display.unit": "Unit after division.",
     "Feature.from_": "Signal whose events it is computed from.",

@@ -26,6 +26,7 @@ from discreet_contract.policy.terms import (
     Name,
     Percent,
     Record,
+    Salt,
     SchemaVersion,
     SignalName,
 )
@@ -34,7 +35,21 @@ from discreet_contract.policy.trials import Cohort, Experiment, Layer
 NONE_LABEL = "none"  # implicit last category of every category metric: the device had nothing to say
 
 Reduction: TypeAlias = Literal["any", "count", "sum", "mean", "min", "max", "last", "most_frequent", "active_days"]
-MetricType: TypeAlias = Literal["binary", "category", "count", "mean"]
+MetricType: TypeAlias = Literal["binary", "category", "histogram", "multi_select", "open", "count", "mean"]
+MechanismId: TypeAlias = Literal[
+    "auto",
+    "rr-1",
+    "krr-1",
+    "sss-1",
+    "llh-1",
+    "dlap-1",
+    "dbit-1",
+    "dlev-1",
+    "msel-krr-1",
+    "msel-sss-1",
+    "msel-llh-1",
+    "lgrr-1",
+]
 Dimension: TypeAlias = Literal["experiments", "platform", "release"]  # public facts only: DESIGN.md §5
 
 
@@ -52,7 +67,7 @@ class NumberField(Record, tag_field="type", tag="number", frozen=True):
 class CategoryField(Record, tag_field="type", tag="category", frozen=True):
     """One of a closed list of values; their order is public and breaks ties."""
 
-    values: Annotated[tuple[Category, ...], Meta(min_length=2, max_length=1000)]
+    values: Annotated[tuple[Category, ...], Meta(min_length=2, max_length=10_000)]
     required: bool = True
     default: str | None = None
 
@@ -64,14 +79,27 @@ class BooleanField(Record, tag_field="type", tag="boolean", frozen=True):
     default: bool | None = None
 
 
-Field: TypeAlias = NumberField | CategoryField | BooleanField
+class TextField(Record, tag_field="type", tag="text", frozen=True):
+    """Any text, from an open vocabulary. Only an `open` metric reads it."""
+
+    max_length: Annotated[int, Meta(ge=1, le=256)] = 64
+    required: bool = True
+    default: str | None = None
+
+
+Field: TypeAlias = NumberField | CategoryField | BooleanField | TextField
 
 
 def kind_of(field: Field) -> str:
     """A field's kind, as conditions and reductions know it."""
-    if isinstance(field, NumberField):
-        return "number"
-    return "category" if isinstance(field, CategoryField) else "boolean"
+    match field:
+        case NumberField():
+            return "number"
+        case CategoryField():
+            return "category"
+        case TextField():
+            return "text"
+    return "boolean"
 
 
 class Signal(Record, frozen=True):
@@ -119,11 +147,22 @@ class Metric(Record, frozen=True):
     where: dict[str, Any] | None = None
     bounds: tuple[float, float] | None = None
     display: Display = Display()
-    mechanism: Literal["auto", "rr-1", "krr-1", "dlap-1"] = "auto"
-    longitudinal: Literal["fresh"] = "fresh"
+    mechanism: MechanismId = "auto"
+    longitudinal: Literal["fresh", "memoised"] = "fresh"
     min_devices: Annotated[int, Meta(ge=1)] = 50
     by: tuple[Dimension, ...] = ()
     rotate: Name | None = None
+    edges: Annotated[tuple[float, ...], Meta(max_length=1023)] = ()
+    at_most: Annotated[int, Meta(ge=1, le=16)] | None = None
+    salt: Salt | Literal[""] = ""
+    dictionary: Annotated[tuple[Category, ...], Meta(max_length=10_000)] = ()
+    redraw: Duration | None = None
+    draws: Annotated[int, Meta(ge=1, le=100)] = 1
+
+    @property
+    def is_memoised(self) -> bool:
+        """Whether its noise is drawn once and repeated."""
+        return self.longitudinal == "memoised"
 
     @property
     def reduction(self) -> Reduction:

@@ -153,7 +153,42 @@ BROKEN = {
     ),
     "reduction of the wrong type": (
         [("type: category\n    window", "type: mean\n    window")],
-        [("54:5: BOUNDS", "needs bounds"), ("56:11: REDUCTION", "gives category, not mean")],
+        [("54:5: BOUNDS", "needs bounds"), ("56:11: REDUCTION", "gives category or multi_select or open, not mean")],
+    ),
+    "edges on another type": (
+        [("type: binary\n", "type: binary\n    edges: [1, 2]\n")],
+        [("47:12: KEY_MISPLACED", "only a metric of type histogram has `edges`")],
+    ),
+    "histogram without edges": (
+        [("type: count\n    bounds: [0, 40]\n", "type: histogram\n"), ("    mechanism: dlap-1", "    mechanism: auto")],
+        [("64:5: KEY_MISSING", "needs `edges`")],
+    ),
+    "edges that fall": (
+        [
+            ("type: count\n    bounds: [0, 40]\n", "type: histogram\n    edges: [5, 1]\n"),
+            ("mechanism: dlap-1", "mechanism: auto"),
+        ],
+        [("67:12: EDGES", "rise")],
+    ),
+    "more selected than there are": (
+        [("type: category\n    window", "type: multi_select\n    at_most: 9\n    window")],
+        [("57:14: VALUE", "'origin' has 3 values")],
+    ),
+    "memoised count": (
+        [("type: count\n", "type: count\n    longitudinal: memoised\n")],
+        [("67:19: MEMOISED", "only binary and category")],
+    ),
+    "draws without dates": (
+        [("type: binary\n", "type: binary\n    longitudinal: memoised\n    draws: 2\n")],
+        [("43:5: KEY_MISSING", "needs `redraw`")],
+    ),
+    "redraw that is not memoised": (
+        [("type: binary\n", "type: binary\n    redraw: 364d\n")],
+        [("47:13: KEY_MISPLACED", "only a memoised metric has `redraw`")],
+    ),
+    "mechanism for another size": (
+        [("type: binary\n", "type: binary\n    mechanism: llh-1\n")],
+        [("47:16: MECHANISM", "llh-1 cannot carry a binary metric; rr-1 can")],
     ),
     "reduction that wants no field": (
         [("per_device: any", "per_device: {any: delay}")],

@@ -88,7 +88,7 @@ def test_the_implicit_category_is_the_last_one():
     plan = plan_metrics(load_policy(FLIGHTS))["main_origin"]
 
     assert plan.mechanism.labels == ("EWR", "JFK", "LGA", "none")
-    assert (plan.low, plan.high) == (0, 3)
+    assert list(plan.mechanism.domain()) == [0, 1, 2, 3]
 
 
 def test_a_plan_counts_in_steps_of_the_grid():

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from discreet_contract.policy.compile import load_policy
-from discreet_contract.policy.loss import DELTA, SPANS, can_be_tight, loss_of
+from discreet_contract.policy.loss import DELTA, SPANS, can_be_tight, loss_of, metric_loss
 from policies import EXHAUSTIBLE, FLIGHTS, HOST, built
 
 needs_audit = pytest.mark.skipif(not can_be_tight(), reason="dp-accounting is not installed (extra audit)")
@@ -80,3 +80,13 @@ def test_without_metrics_nothing_is_lost():
     loss = loss_of(with_metrics(0, 1.0, "1d"), 365, tight=True)
 
     assert (loss.asked, loss.at_most) == (0, 0)
+
+
+def test_a_memoised_metric_is_paid_for_once():
+    """Its lifetime is its ε, in a day as in ten years; the budget lasts."""
+    origin = "per_device: {most_frequent: origin}\n"
+    policy = built((origin, f"{origin}    longitudinal: memoised\n"))
+
+    assert [metric_loss(policy, "main_origin", days) for days in (1, 30, 365)] == [1.0, 1.0, 1.0]
+    assert loss_of(policy, 365).asked == loss_of(built(), 365).asked - 13
+    assert policy.metrics["main_origin"].mechanism == "lgrr-1"

@@ -63,7 +63,7 @@ def test_every_key_has_a_description():
         (("metrics", "minutes", "per_device"), "median"),
         (("metrics", "minutes", "per_device"), {}),
         (("metrics", "minutes", "per_device"), {"sum": "seconds", "max": "seconds"}),
-        (("metrics", "minutes", "type"), "histogram"),
+        (("metrics", "minutes", "type"), "average"),
         (("metrics", "minutes", "epsilon"), 0),
         (("metrics", "minutes", "bounds"), [0]),
         (("metrics", "minutes", "by"), ["genre"]),

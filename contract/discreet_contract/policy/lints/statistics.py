@@ -64,7 +64,7 @@ def interval_wide(policy: Policy, _today: date) -> Iterator[Finding]:
             continue
         first, second = sorted(arms)[:2]
         errors = [plan.mechanism.expected_error(int(max(arm, 1))) for arm in (first, second)]
-        width = 1.96 * sum(error**2 for error in errors) ** 0.5 * plan.grid / plan.metric.display.divide
+        width = 1.96 * sum(error**2 for error in errors) ** 0.5 * plan.step / plan.metric.display.divide
         if width > experiment.effect:
             message = f"± {width:.3g} of noise alone in one window, and an effect of {experiment.effect:g} is hoped for"
             yield ("experiments", name, "effect"), message

@@ -1,0 +1,37 @@
+"""Records of the policy language as JSON builtins.
+
+Every default of the language's first release is written out. A key that came later is left out where
+it has its default, so that a policy signed before it came has the same canonical form for ever.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from discreet_contract.policy.model import Metric
+
+if TYPE_CHECKING:
+    from discreet_contract.policy.model import Policy
+
+# Keys of a metric that came after the first release. Only ever appended to; a default never changes.
+_LATER_IN_METRICS = ("edges", "at_most", "salt", "dictionary", "redraw", "draws")
+_DEFAULTS = {
+    field.encode_name: msgspec.to_builtins(field.default)
+    for field in msgspec.structs.fields(Metric)
+    if field.encode_name in _LATER_IN_METRICS
+}
+
+
+def plain_policy(policy: Policy) -> dict[str, Any]:
+    """A policy as the tree that is signed and hashed."""
+    tree: dict[str, Any] = msgspec.to_builtins(policy)
+    tree["metrics"] = {name: plain_metric(metric) for name, metric in policy.metrics.items()}
+    return tree
+
+
+def plain_metric(metric: Metric) -> dict[str, Any]:
+    """One metric in the same form."""
+    tree = msgspec.to_builtins(metric)
+    return {key: value for key, value in tree.items() if key not in _DEFAULTS or value != _DEFAULTS[key]}

@@ -1,0 +1,89 @@
+"""Memoised metrics on a device: drawn once, repeated, paid for once, whatever the values do."""
+
+import pytest
+
+from device_bench import HOUR, START, make_policy, opening
+from discreet_agent.schedule import draw_number
+
+MEMOISED = ("{most_frequent: side}, type: category", "{most_frequent: side}, type: category, longitudinal: memoised")
+REDRAWN = (MEMOISED[0], f"{MEMOISED[1]}, redraw: 3h, draws: 2")
+PERIOD = START // (3 * HOUR) * 3 * HOUR  # the first date of a draw at or before START
+
+
+def run(bench, device, hours, sides):
+    """Close so many one-hour windows, the device's side in each as given."""
+    device.pipeline.close_windows()
+    for hour in range(hours):
+        bench.at(PERIOD + hour * HOUR + 30)
+        side = sides[hour % len(sides)]
+        device.pipeline.record([opening(PERIOD + hour * HOUR + 10, fields={"seconds": 1, "side": side})])
+        bench.at(PERIOD + (hour + 1) * HOUR + 60)
+        device.pipeline.close_windows()
+
+
+@pytest.fixture
+def memoised(bench):
+    """A device whose metric `side` is memoised, from the beginning of a period on."""
+
+    def opened(edit, **changes):
+        bench.policy = make_policy(edits=(edit,), **changes)
+        bench.at(PERIOD)
+        return bench.open()
+
+    return opened
+
+
+def charges(device, metric="side"):
+    return [entry.nano for entry in device.store.ledger.entries() if entry.metric == metric]
+
+
+def responses(device):
+    rows = device.store.connection.execute("SELECT draw, window_start, response FROM memos ORDER BY draw")
+    return rows.fetchall()
+
+
+def test_a_lifetime_is_charged_at_first_use_and_then_nothing(bench, memoised):
+    """Each window has its report and its row in the ledger; the charges never depend on the values."""
+    device = memoised(MEMOISED)
+    run(bench, device, 6, ["left", "right"])
+    cost = bench.policy.plans["side"].mechanism.charge()
+
+    assert charges(device) == [cost, 0, 0, 0, 0, 0]
+    assert device.store.counters()["reports_made"]["side"] == 6
+    assert len(responses(device)) == 1
+
+
+def test_the_response_survives_a_restart(bench, memoised):
+    """Drawing it again would reveal more than was paid for."""
+    device = memoised(MEMOISED)
+    run(bench, device, 2, ["left"])
+    before = responses(device)
+    again = bench.open()
+    run(bench, again, 4, ["right"])
+
+    assert responses(again) == before
+    assert charges(again)[1:] == [0, 0, 0]
+
+
+def test_it_is_drawn_anew_at_the_policys_dates_and_no_more_often_than_paid_for(bench, memoised):
+    """Two draws in a lifetime, three hours apart; the second one serves for ever."""
+    device = memoised(REDRAWN)
+    run(bench, device, 10, ["left", "right"])
+
+    assert [(draw, start - PERIOD) for draw, start, _ in responses(device)] == [(0, 0), (1, 3 * HOUR)]
+    assert sum(charges(device)) == bench.policy.plans["side"].mechanism.charge()
+
+
+def test_what_is_paid_for_is_reported_when_the_cap_is_reached(bench, memoised):
+    """The other metrics are refused from the second window on."""
+    device = memoised(MEMOISED, cap=3.0)
+    run(bench, device, 3, ["left"])
+
+    assert [len(charges(device, metric)) for metric in ("opened", "side", "openings")] == [1, 3, 1]
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(0, 0), (2, 0), (3, 1), (5, 1), (6, 1), (300, 1)])
+def test_which_draw_serves_a_window(hours, expected):
+    """By the calendar alone."""
+    plan = make_policy(edits=(REDRAWN,)).plans["side"]
+    assert draw_number(plan, PERIOD, PERIOD + hours * HOUR) == expected
