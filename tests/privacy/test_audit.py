@@ -10,6 +10,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
+from nacl.public import PrivateKey
 
 import faults
 from discreet_agent.audited import open_audited
@@ -23,9 +24,10 @@ from discreet_contract.mechanisms.catalogue import build
 from discreet_contract.mechanisms.discrete_laplace import DiscreteLaplace
 from discreet_contract.mechanisms.k_ary import KAryResponse
 from discreet_contract.mechanisms.randomized_response import RandomizedResponse
-from discreet_contract.policy.compile import load_policy
+from discreet_contract.policy.compile import build_policy, load_policy
 from discreet_contract.policy.plan import plan_metrics
-from policies import EXAMPLES, FLIGHTS, built
+from every_metric import policy_text
+from policies import EXAMPLES, FLIGHTS, built, parsed
 
 ALL = load_policy(FLIGHTS)
 MEMOISED = faults.planted(faults.as_memoised)
@@ -62,6 +64,18 @@ def test_a_memoised_metric_drawn_once_passes():
     """Its reports over twelve windows prove no more than its one charge."""
     policy = only("late_departure")
     assert failures(policy, path=faults.memoised(redraws=False), effort=reports(1200), plans=MEMOISED) == set()
+
+
+def test_every_metric_type_passes_on_the_device_path():
+    """Histograms, selections, open strings, memoised values too; what cannot be drawn from is said, not passed."""
+    public = PrivateKey.generate().public_key.encode().hex()
+    policy = build_policy(parsed(policy_text(public, 1.0)))
+    findings = list(audit_policy(policy, open_audited, Effort(seconds=0, least_reports=120, runs=100)))
+
+    assert [one for one in findings if one.outcome is Outcome.FAIL] == []
+    assert {one.check for one in findings if one.outcome is Outcome.PASS} >= set(Check) - {Check.SPREAD}
+    unfit = {Check.BIAS, Check.COVERAGE, Check.DRAWS, Check.REPEATS}
+    assert {one.check for one in findings if one.outcome is Outcome.NOT_RUN} <= unfit
 
 
 # --- loud

@@ -86,7 +86,7 @@ def check_resend(plan: MetricPlan, traces: Traces) -> Finding:
 
 def is_memoised(plan: MetricPlan) -> bool:
     """Whether reports of one device share a permanent response."""
-    return isinstance(plan.mechanism, MemoisedResponse)
+    return plan.metric.is_memoised or isinstance(plan.mechanism, MemoisedResponse)
 
 
 def _booked(trace: Trace) -> tuple[tuple[int, int, int], ...]:

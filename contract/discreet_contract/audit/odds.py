@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import numpy as np
 
@@ -48,6 +48,11 @@ class Odds:
 
 def odds_of_value(mechanism: Mechanism, value: int) -> Odds | None:
     """The row of the odds table, or None where it has too many outputs."""
+    return _row(cast("Any", mechanism), value)  # every mechanism is a frozen record, so it can be a key
+
+
+@lru_cache(maxsize=16)
+def _row(mechanism: Mechanism, value: int) -> Odds | None:
     outputs = mechanism.outputs()
     if len(outputs) > MAX_OUTPUTS:
         return None

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from discreet_contract.accounting import DAY_SECONDS
 from discreet_contract.condition import holds
-from discreet_contract.policy.model import BooleanField, CategoryField, NumberField
+from discreet_contract.mechanisms.histogram import bucket_of
+from discreet_contract.mechanisms.open_strings import cell_of
+from discreet_contract.policy.model import BooleanField, CategoryField, NumberField, TextField
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 MAX_EVENTS = 2000  # of one device and window; more take longer than they teach
 _BEYOND = 3  # how many ranges past the bound a total is driven, where events allow
 _TRIES = 20_000  # combinations of field values that are tried against a condition
+_TEXT = "audited"  # what a device says into a text field
+_ORDERED = ("binary", "count", "mean")  # types whose values have a lowest and a highest
+_ZERO_IF_SILENT = ("count", "sum", "active_days")
 _FIRST_MS = 1000  # after the window's start
 
 Fields = dict[str, "FieldValue"]
@@ -63,19 +68,44 @@ class Neighbours:
 
 def neighbours(plan: MetricPlan, signal: Signal) -> Neighbours:
     """The silent device; one at the lowest value that events can give (often the silent one); one at the highest."""
-    is_category = plan.metric.type == "category"
-    silent = _script(plan, signal, (), plan.high if is_category else 0)
-    candidates = [silent, *_candidates(plan, signal)]
-    known = [script for script in candidates if script.value is not None]
-    if is_category or len(known) < 2:
-        return Neighbours(silent, silent, candidates[-1])
+    silent = _script(plan, signal, (), _silent_value(plan))
+    known = [silent, *(script for script in _candidates(plan, signal) if script.value is not None)]
+    if plan.metric.type not in _ORDERED:
+        other = [script for script in known if script.value != silent.value]
+        return Neighbours(silent, silent, other[-1] if other else silent)
     low = min(known, key=lambda script: script.value or 0)
     return Neighbours(silent, low, max(known[::-1], key=lambda script: script.value or 0))
 
 
 def _script(plan: MetricPlan, signal: Signal, events: tuple[tuple[int, Fields], ...], value: int | None) -> Script:
-    bounded = None if value is None else min(max(value, plan.low), plan.high)
-    return Script(plan.metric.from_, signal.version, events, bounded)
+    return Script(plan.metric.from_, signal.version, events, value)
+
+
+def _silent_value(plan: MetricPlan) -> int:
+    """What a device with nothing to say must come to."""
+    match plan.metric.type:
+        case "category":
+            return len(plan.mechanism.labels) - 1
+        case "histogram" if plan.metric.reduction not in _ZERO_IF_SILENT:
+            return len(plan.mechanism.labels) - 1
+        case "open":
+            return cell_of("", plan.metric.salt)
+    return _reported(plan, 0)
+
+
+def _reported(plan: MetricPlan, number: int) -> int:
+    """The bounded value of a window that came to this number."""
+    match plan.metric.type:
+        case "count" | "mean":
+            return min(max(number, plan.low), plan.high)
+        case "histogram":
+            return bucket_of(number, plan.edges)
+    return number
+
+
+def _span(plan: MetricPlan) -> tuple[int, int]:
+    """Numbers between which a metric's value lies, and past which events should drive it."""
+    return (min(0, plan.edges[0]), max(1, plan.edges[-1])) if plan.edges else (plan.low, plan.high)
 
 
 def _candidates(plan: MetricPlan, signal: Signal) -> Iterator[Script]:
@@ -83,19 +113,30 @@ def _candidates(plan: MetricPlan, signal: Signal) -> Iterator[Script]:
     matching = list(itertools.islice(_matching(plan, signal), 1000))
     if not matching:
         return
-    days = max(1, plan.metric.window_seconds // DAY_SECONDS)
+    low, high = _span(plan)
     match plan.metric.reduction:
         case "any":
             yield _script(plan, signal, ((_FIRST_MS, matching[0]),), 1)
         case "count":
-            events = min(MAX_EVENTS, plan.high + _BEYOND * (plan.high - plan.low))
-            yield _script(plan, signal, ((_FIRST_MS, matching[0]),) * events, events)
+            events = min(MAX_EVENTS, high + _BEYOND * (high - low))
+            yield _script(plan, signal, ((_FIRST_MS, matching[0]),) * events, _reported(plan, events))
         case "active_days":
+            days = max(1, plan.metric.window_seconds // DAY_SECONDS)
             daily = tuple((_FIRST_MS + day * DAY_SECONDS * 1000, matching[0]) for day in range(days))
-            yield _script(plan, signal, daily, days)
+            yield _script(plan, signal, daily, _reported(plan, days))
+        case _ if plan.metric.type == "multi_select":
+            yield _selecting(plan, signal, matching)
         case _:
             for fields in matching:
                 yield _reading(plan, signal, fields)
+
+
+def _selecting(plan: MetricPlan, signal: Signal, matching: list[Fields]) -> Script:
+    """As many different categories as may be held, one event each."""
+    by_category = {str(fields[plan.metric.field]): fields for fields in matching}
+    held = list(by_category)[-(plan.metric.at_most or 1) :]
+    mask = sum(1 << plan.mechanism.labels.index(name) for name in held)
+    return _script(plan, signal, tuple((_FIRST_MS, by_category[name]) for name in held), mask)
 
 
 def _reading(plan: MetricPlan, signal: Signal, fields: Fields) -> Script:
@@ -104,14 +145,17 @@ def _reading(plan: MetricPlan, signal: Signal, fields: Fields) -> Script:
     one = ((_FIRST_MS, fields),)
     if isinstance(field, CategoryField):
         return _script(plan, signal, one, field.values.index(str(value)))
+    if isinstance(field, TextField):
+        return _script(plan, signal, one, cell_of(str(value), plan.metric.salt))
     if not isinstance(field, NumberField) or isinstance(value, bool | str | None):
         return _script(plan, signal, one, None)
     step = round(float(value) / plan.grid)
     if plan.metric.reduction != "sum":
-        return _script(plan, signal, one, step)
-    wanted = max(abs(plan.low), abs(plan.high)) + _BEYOND * (plan.high - plan.low)
+        return _script(plan, signal, one, _reported(plan, step))
+    low, high = _span(plan)
+    wanted = max(abs(low), abs(high)) + _BEYOND * (high - low)
     events = min(MAX_EVENTS, math.ceil(wanted / abs(step))) if step else 1
-    return _script(plan, signal, one * events, step * events)
+    return _script(plan, signal, one * events, _reported(plan, step * events))
 
 
 def _matching(plan: MetricPlan, signal: Signal) -> Iterator[Fields]:
@@ -139,6 +183,8 @@ def _choices(field: Field, constants: set[Any]) -> Iterator[FieldValue]:
             yield from field.values
         case BooleanField():
             yield from (False, True)
+        case TextField():
+            yield _default(field)
 
 
 def _default(field: Field) -> FieldValue:
@@ -147,6 +193,8 @@ def _default(field: Field) -> FieldValue:
             return field.min
         case CategoryField():
             return field.values[0]
+        case TextField():
+            return _TEXT[: field.max_length]
     return False
 
 

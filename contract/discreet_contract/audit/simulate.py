@@ -28,6 +28,7 @@ LEVEL = 0.95
 FLOOR = 0.94
 SEED = 20_261_123
 MAX_DEVICES = 200  # few devices are where intervals fail first
+MAX_LABELS = 5_000
 _VALUES = 200  # of a domain that is no range, from its start
 _RARE = 50  # one device in so many is apart
 
@@ -53,6 +54,9 @@ def simulate(plan: MetricPlan, *, runs: int, alpha: float) -> list[Finding]:
     mechanism = plan.mechanism
     if len(mechanism.outputs()) > MAX_OUTPUTS:
         why = f"{len(mechanism.outputs()):,} outputs are too many to draw from (at most {MAX_OUTPUTS:,})"
+        return [not_run(plan.name, check, why) for check in (Check.BIAS, Check.COVERAGE)]
+    if len(mechanism.labels) > MAX_LABELS:
+        why = f"{len(mechanism.labels):,} labels take too long to simulate (at most {MAX_LABELS:,})"
         return [not_run(plan.name, check, why) for check in (Check.BIAS, Check.COVERAGE)]
     devices = min(plan.metric.min_devices, MAX_DEVICES)
     fleets = list(_fleets(mechanism, devices))

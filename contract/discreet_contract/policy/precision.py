@@ -139,7 +139,7 @@ def _turns(policy: Policy, plan: MetricPlan) -> int:
 
 
 def _scale(plan: MetricPlan) -> float:
-    return plan.grid / plan.metric.display.divide
+    return plan.step / plan.metric.display.divide
 
 
 def _range(plan: MetricPlan) -> float:
