@@ -22,8 +22,13 @@ from discreet_contract.audit.render import as_text as audit_text
 from discreet_contract.broker import Broker
 from discreet_contract.cli.main import discreet
 from discreet_contract.mechanisms.discrete_laplace import DiscreteLaplace
+from discreet_contract.mechanisms.dithered_bit import DitheredBit
+from discreet_contract.mechanisms.dithered_levels import DitheredLevels
 from discreet_contract.mechanisms.k_ary import KAryResponse
+from discreet_contract.mechanisms.local_hashing import LinearLocalHashing
+from discreet_contract.mechanisms.multi_select import MultiSelect
 from discreet_contract.mechanisms.randomized_response import RandomizedResponse
+from discreet_contract.mechanisms.subset_selection import SubsetSelection
 from discreet_contract.policy import model, operation, personalization, terms, trials
 from discreet_contract.policy.compile import canonical_json, load_policy, policy_hash
 from discreet_contract.policy.diff import diff_policies, diff_text
@@ -247,6 +252,16 @@ def extreme_reports() -> Iterator[tuple[str, Mechanism, float, float]]:
     for k in (4, 17):
         krr = KAryResponse(1.0, tuple(map(str, range(k))))
         yield f"`krr-1`, share of one of {k}", krr, krr.estimate([1, 1, *([0] * (k - 1))])[0], 1.0
+    for number, mechanism in ((16, SubsetSelection), (1024, LinearLocalHashing)):
+        chosen = mechanism(1.0, tuple(map(str, range(number))))
+        yield f"`{chosen.id}`, share of one of {number:,}", chosen, chosen.support.estimate([1.0], 1)[0], 1.0
+    selected = MultiSelect(KAryResponse(1.0, ("a", "b", "c", "d", "none")), 2)
+    yield "`msel-krr-1`, share, 2 of 4", selected, selected.support.estimate([1.0], 1)[0], 1.0
+    bit = DitheredBit(1.0, 0, 40)
+    yield "`dbit-1`, mean of 0 … 40", bit, max(bit.estimate(bit.accumulate([one]))[0] for one in bit.outputs()), 40.0
+    levels = DitheredLevels(2.0, 0, 40)
+    worth = max(levels.estimate(levels.accumulate([one]))[0] for one in levels.outputs())
+    yield "`dlev-1`, mean of 0 … 40, ε = 2", levels, worth, 40.0
     dlap = DiscreteLaplace(1.0, 0, 40)
     yield "`dlap-1`, mean of 0 … 40", dlap, float(dlap.high + dlap.reach), float(dlap.high - dlap.low)
 
