@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from discreet_agent.consent import Consent
     from discreet_agent.event import NoisedValue, Received
+    from discreet_agent.store.head import Halt, Halted, HeadKeeper
     from discreet_agent.store.store import Store
     from discreet_contract.clock import Clock
     from discreet_contract.policy.model import AggregatorKey
@@ -56,8 +57,10 @@ class Device:
 class Pipeline:
     """One device's pipeline over its open store. Single-threaded: one writer."""
 
-    def __init__(self, device: Device, store: Store) -> None:
+    def __init__(self, device: Device, store: Store, head: HeadKeeper) -> None:
         self._store = store
+        self._head = head
+        self._counted_halt: Halt | None = None
         self._unwritten: dict[EventRefusal, int] = {}  # refusals counted since the last commit
         self._set_up(device)
 
@@ -137,12 +140,33 @@ class Pipeline:
         key = valid_key(policy, now_ms)
         if key is None:  # releases pause, visibly; nothing is charged and no window is lost
             return 0
+        if not self._head.follow():  # before anything is drawn: also after a commit whose end nobody saw
+            self._note_halt()
+            return 0
         self._enrol(now_ms)
         reports = 0
         for due in due_windows(self._device.policy, self._next_windows(), now_ms):
             with self._store.transaction():
                 reports += sum(self._close(plan, due, key, now_ms) for plan in due.plans)
+        self._head.follow()
         return reports
+
+    def publishable(self, limit: int) -> list[OutboxRow]:
+        """Reports that may leave now, oldest first: their charges stand below the head outside the database."""
+        return self._store.outbox.due(self._device.clock.now_ms(), limit) if self._head.follow() else []
+
+    @property
+    def halted(self) -> Halted | None:
+        """Why nothing is charged and nothing leaves, though the owner and the policy would allow it; else None."""
+        return self._head.halted
+
+    def _note_halt(self) -> None:
+        """Count a halt when it begins, and at each start that finds it."""
+        halted = self.halted
+        if halted is not None and halted.reason is not self._counted_halt:
+            with self._store.transaction():
+                self._store.count("releases_halted", halted.reason.value)
+        self._counted_halt = None if halted is None else halted.reason
 
     def _close(self, plan: MetricPlan, due: Due, key: AggregatorKey, now_ms: int) -> int:
         """Close one window of one metric, inside the transaction. A window is charged and drawn once, or never."""

@@ -11,6 +11,7 @@ from discreet_contract.wire import verdict_name
 if TYPE_CHECKING:
     from discreet_agent.consent import Consent
     from discreet_agent.policies import Policies, Refusal
+    from discreet_agent.store.head import Halted
     from discreet_agent.store.ledger import Ledger
     from discreet_agent.store.outbox import Outbox
     from discreet_agent.store.store import Store
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from discreet_contract.accounting import BudgetRefusal, LedgerEntry
 
 
-def describe(store: Store, policies: Policies, consent: Consent, *, broker: str, key_valid: bool) -> dict[str, Any]:
-    """The whole status as JSON builtins; `broker` is "connected" or why not."""
+def describe(store: Store, policies: Policies, consent: Consent, *, broker: str, releases: str) -> dict[str, Any]:
+    """The whole status as JSON builtins; `broker` is "connected" or why not, `releases` "running" or why not."""
     obeyed = policies.obeyed
     policy = obeyed.policy
     refusal = consent.refusal(policy.policy)
@@ -38,7 +39,7 @@ def describe(store: Store, policies: Policies, consent: Consent, *, broker: str,
             "refused": _policy_refusal(policies.refusal),
         },
         "broker": broker,
-        "releases": "running" if key_valid else "paused: the policy names no aggregator key that is valid today",
+        "releases": releases,
         "raw": {"blocks": blocks, "events": events},
         "reports_waiting": store.outbox.waiting(),
         "epsilon_spent": spent / NANO,
@@ -46,6 +47,13 @@ def describe(store: Store, policies: Policies, consent: Consent, *, broker: str,
         "next_windows": {name: _iso(_next_window(store, name)) for name in policy.plans},
         "counters": store.counters(),
     }
+
+
+def releases(halted: Halted | None, *, key_valid: bool) -> str:
+    """Whether windows are charged and reports leave; where not, why and what to do (P9)."""
+    if halted is not None:
+        return f"stopped: {halted}"
+    return "running" if key_valid else "paused: the policy names no aggregator key that is valid today"
 
 
 def describe_sent(outbox: Outbox) -> list[dict[str, Any]]:

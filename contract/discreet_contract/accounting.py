@@ -160,3 +160,13 @@ class LedgerEntry(msgspec.Struct, frozen=True, array_like=True):
         if earlier is None:
             return self.sequence == 1 and self.previous == CHAIN_START
         return self.sequence == earlier.sequence + 1 and self.previous == earlier.digest()
+
+
+class LedgerHead(msgspec.Struct, frozen=True):
+    """The last row of a ledger, as it is kept outside the database. (0, CHAIN_START) before the first charge."""
+
+    sequence: int
+    digest: bytes  # of that row
+
+
+EMPTY_LEDGER = LedgerHead(0, CHAIN_START)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from discreet_contract.accounting import CHAIN_START, BudgetRefusal, CapName, Debit, LedgerEntry
+from discreet_contract.accounting import (
+    CHAIN_START,
+    EMPTY_LEDGER,
+    BudgetRefusal,
+    CapName,
+    Debit,
+    LedgerEntry,
+    LedgerHead,
+)
 from discreet_contract.errors import StoreError
 
 if TYPE_CHECKING:
@@ -93,6 +101,18 @@ class Ledger:
                 )
             earlier = entry
         return 0 if earlier is None else earlier.sequence
+
+    def head(self) -> LedgerHead:
+        """The last row; what is to be kept outside the database."""
+        last = self._last()
+        return EMPTY_LEDGER if last is None else LedgerHead(last.sequence, last.digest())
+
+    def holds_head(self, head: LedgerHead) -> bool:
+        """Whether a head that was kept outside is a row of this chain, not necessarily the last one."""
+        if head.sequence == 0:
+            return head == EMPTY_LEDGER
+        row = self._connection.execute("SELECT digest FROM ledger WHERE sequence = ?", (head.sequence,)).fetchone()
+        return row is not None and row[0] == head.digest
 
     def _last(self) -> LedgerEntry | None:
         row = self._connection.execute(
