@@ -119,6 +119,7 @@ class Daemon:
             return
         try:
             self._sample()
+            self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
             made = self._device.pipeline.close_windows()
             if made:
                 log.info("window closed", reports=made)

@@ -17,9 +17,11 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from discreet_agent.budget_clock import BudgetClock
 from discreet_agent.event import Event, EventRefusal, Refused
 from discreet_agent.schedule import Due, due_windows, first_window, give_up_before
 from discreet_agent.seal import seal, valid_key
+from discreet_agent.store.head import Halt
 from discreet_agent.store.outbox import OutboxRow
 from discreet_agent.store.tallies import Scheduled
 from discreet_agent.summarise import bound, describe, randomise
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from discreet_agent.consent import Consent
     from discreet_agent.event import NoisedValue, Received
-    from discreet_agent.store.head import Halt, Halted, HeadKeeper
+    from discreet_agent.store.head import Halted, HeadKeeper
     from discreet_agent.store.store import Store
     from discreet_contract.clock import Clock
     from discreet_contract.policy.model import AggregatorKey
@@ -60,6 +62,7 @@ class Pipeline:
     def __init__(self, device: Device, store: Store, head: HeadKeeper) -> None:
         self._store = store
         self._head = head
+        self._time = BudgetClock(store, device.clock)
         self._counted_halt: Halt | None = None
         self._unwritten: dict[EventRefusal, int] = {}  # refusals counted since the last commit
         self._set_up(device)
@@ -136,18 +139,24 @@ class Pipeline:
         policy = self._device.policy.policy
         if self._device.consent.refusal(policy) is not None:
             return 0
-        now_ms = self._device.clock.now_ms()
-        key = valid_key(policy, now_ms)
+        wall_ms = self._device.clock.now_ms()
+        key = valid_key(policy, wall_ms)
         if key is None:  # releases pause, visibly; nothing is charged and no window is lost
             return 0
-        if not self._head.follow():  # before anything is drawn: also after a commit whose end nobody saw
-            self._note_halt()
+        may_draw = self._head.follow()  # asked anew each time: a commit may have failed whose end nobody saw
+        self._note_halt()
+        if not may_draw:
             return 0
-        self._enrol(now_ms)
+        now_ms = self._time.now_ms()
+        clock_halt = self._time.halted
+        if clock_halt is None or clock_halt.reason is Halt.CLOCK_JUMPED:  # else a first window could lie anywhere
+            self._enrol(wall_ms)
         reports = 0
-        for due in due_windows(self._device.policy, self._next_windows(), now_ms):
+        for due in due_windows(self._device.policy, self._next_windows(now_ms), now_ms):
             with self._store.transaction():
-                reports += sum(self._close(plan, due, key, now_ms) for plan in due.plans)
+                reports += sum(self._close(plan, due, key, wall_ms) for plan in due.plans)
+                self._time.save()
+        self._time.keep()
         self._head.follow()
         return reports
 
@@ -158,7 +167,11 @@ class Pipeline:
     @property
     def halted(self) -> Halted | None:
         """Why nothing is charged and nothing leaves, though the owner and the policy would allow it; else None."""
-        return self._head.halted
+        return self._head.halted or self._time.halted
+
+    def learn_signed_time(self, ms: int) -> None:
+        """Take the time under the log's head that is obeyed; budgets go by it where the wall clock cannot be proven."""
+        self._time.learn(ms)
 
     def _note_halt(self) -> None:
         """Count a halt when it begins, and at each start that finds it."""
@@ -233,6 +246,7 @@ class Pipeline:
         if not fresh:
             return
         with self._store.transaction():
+            self._time.save()
             tallies.keep_only(self._plans)
             for name, (plan, first) in fresh.items():
                 length = plan.metric.window_seconds
@@ -240,9 +254,15 @@ class Pipeline:
                 tallies.enrol(name, Scheduled(plan.version, length, since_ms, first, first))
                 self._store.count("metrics_enrolled", name)
 
-    def _next_windows(self) -> dict[str, int]:
-        scheduled = {name: self._store.tallies.scheduled(name) for name in self._plans}
-        return {name: row.next_window for name, row in scheduled.items() if row is not None}
+    def _next_windows(self, now_ms: int) -> dict[str, int]:
+        """Per metric the first window not yet closed; only of those enrolled under today's definition and consent."""
+        since_ms = self._device.consent.since_ms()
+        scheduled = [(plan, self._store.tallies.scheduled(plan.name)) for plan in self._plans.values()]
+        return {
+            plan.name: row.next_window
+            for plan, row in scheduled
+            if row is not None and first_window(plan, row, since_ms, now_ms) is None
+        }
 
     # --- the aggregator answers ------------------------------------------------------------
 
@@ -269,9 +289,9 @@ class Pipeline:
         policy = self._device.policy.policy
         if self._device.consent.refusal(policy) is not None:
             return 0
-        now_ms = self._device.clock.now_ms()
+        now_ms = self._time.now_ms()
         with self._store.transaction():
-            gone = self._store.raw.forget(now_ms // 1000)
+            gone = self._store.raw.forget(self._device.clock.now_ms() // 1000)
             self._store.count("events_forgotten", by=gone)
             self._store.tallies.keep_only(self._plans)
             for plan in self._plans.values():

@@ -32,6 +32,8 @@ def due_windows(policy: VerifiedPolicy, next_windows: Mapping[str, int], now_ms:
     starts: dict[tuple[int, int], list[MetricPlan]] = {}
     expired: dict[str, int] = {}
     for plan in policy.plans.values():
+        if plan.name not in next_windows:  # not enrolled yet
+            continue
         length = plan.metric.window_seconds
         following = next_windows[plan.name]
         first = max(following, _earliest(policy.policy, plan, now_ms, spread_seconds=0))

@@ -52,7 +52,7 @@ def describe(store: Store, policies: Policies, consent: Consent, *, broker: str,
 def releases(halted: Halted | None, *, key_valid: bool) -> str:
     """Whether windows are charged and reports leave; where not, why and what to do (P9)."""
     if halted is not None:
-        return f"stopped: {halted}"
+        return f"{'stopped' if halted.reason.is_final else 'waiting'}: {halted}"
     return "running" if key_valid else "paused: the policy names no aggregator key that is valid today"
 
 

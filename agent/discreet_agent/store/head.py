@@ -26,7 +26,7 @@ HEAD = "ledger.head"
 
 
 class Halt(StrEnum):
-    """Why no window is charged and no report leaves now. A closed list; `agent status` says which."""
+    """Why windows wait or nothing is charged and sent at all. A closed list; `agent status` says which."""
 
     HEAD_MISSING = "HEAD_MISSING"
     HEAD_UNREADABLE = "HEAD_UNREADABLE"
@@ -35,7 +35,13 @@ class Halt(StrEnum):
     LEDGER_FORKED = "LEDGER_FORKED"
     LEDGER_BROKEN = "LEDGER_BROKEN"
     CLOCK_UNPROVEN = "CLOCK_UNPROVEN"
+    CLOCK_JUMPED = "CLOCK_JUMPED"
     CLOCK_BEHIND = "CLOCK_BEHIND"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing at all is charged and sent; else only windows wait that the clock alone says are over."""
+        return not self.value.startswith("CLOCK_")
 
     @property
     def advice(self) -> str:
@@ -43,6 +49,8 @@ class Halt(StrEnum):
         match self:
             case Halt.CLOCK_UNPROVEN:
                 return "set the clock if it is wrong; else have the operator sign the log's head anew and publish it"
+            case Halt.CLOCK_JUMPED:
+                return "nothing, if it is right now: it is believed at the next boot or signed head; else set it"
             case Halt.CLOCK_BEHIND:
                 return "set the clock; nothing is lost meanwhile"
         return "put the newest database and ledger.head back together, or delete the whole state folder: a new device"
