@@ -2,8 +2,8 @@
 
     record          validate → known id? → raw block → tallies
                     one commit for many events
-    close_windows   caps → charge → tally → conclude → bound → randomise → seal → outbox
-                    one commit for all metrics of a window
+    close_windows   begins: caps → reserved · ends: charge → tally → conclude → bound → randomise → seal → outbox
+                    one commit for all metrics of a window, then the ledger's head, then it may leave
     settle          receipt → sent
                     one commit for many receipts
     forget          what has outlived its retention
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from discreet_agent.budget_clock import BudgetClock
 from discreet_agent.event import Event, EventRefusal, Refused
+from discreet_agent.reserve import Reserve
 from discreet_agent.schedule import Due, due_windows, first_window, give_up_before
 from discreet_agent.seal import seal, valid_key
 from discreet_agent.store.head import Halt
@@ -27,7 +28,7 @@ from discreet_agent.store.tallies import Scheduled
 from discreet_agent.summarise import bound, describe, randomise
 from discreet_agent.tally import concerns, conclude, fold
 from discreet_agent.validate import validate
-from discreet_contract.accounting import BudgetRefusal, Caps, Debit, cap_to_nano, check_caps
+from discreet_contract.accounting import Debit, check_caps
 from discreet_contract.clock import window_start
 from discreet_contract.durations import seconds
 from discreet_contract.wire import verdict_name
@@ -81,7 +82,7 @@ class Pipeline:
         self._signals = policy.signals
         self._plans = device.policy.plans
         self._retention = {name: seconds(signal.retention) for name, signal in policy.signals.items()}
-        self._caps = Caps(*(cap_to_nano(cap) for cap in _caps_of(device.policy)))
+        self._reserve = Reserve(self._store, device.policy, device.secret)
 
     # --- an event comes in -----------------------------------------------------------------
 
@@ -151,8 +152,10 @@ class Pipeline:
         clock_halt = self._time.halted
         if clock_halt is None or clock_halt.reason is Halt.CLOCK_JUMPED:  # else a first window could lie anywhere
             self._enrol(wall_ms)
+        following = self._next_windows(now_ms)
+        self._reserve.decide(following, now_ms)
         reports = 0
-        for due in due_windows(self._device.policy, self._next_windows(now_ms), now_ms):
+        for due in due_windows(self._device.policy, following, now_ms):
             with self._store.transaction():
                 reports += sum(self._close(plan, due, key, wall_ms) for plan in due.plans)
                 self._time.save()
@@ -183,22 +186,37 @@ class Pipeline:
 
     def _close(self, plan: MetricPlan, due: Due, key: AggregatorKey, now_ms: int) -> int:
         """Close one window of one metric, inside the transaction. A window is charged and drawn once, or never."""
+        reports = 0
         tallies = self._store.tallies
         self._store.count("windows_expired", plan.name, by=due.expired[plan.name])
         tallies.close_until(plan.name, due.end)
         if self._store.ledger.holds(plan.name, due.start):  # enrolled anew after a clock was set back
             return 0
         debit = Debit(due.start, plan.mechanism.charge())
-        refusal = check_caps(self._store.ledger.debits(), self._caps, debit)
-        if refusal is None:
+        if not self._reserve.is_on_turn(plan, due.start):
+            self._store.count("windows_not_on_turn", plan.name)
+        elif self._may_charge(plan, debit):
             self._charge(plan, debit, now_ms)
             state = tallies.load(plan.name, plan.version, due.start)
             noised = randomise(plan, bound(plan, conclude(plan, state)))
             self._queue(plan, due.start, noised, key, now_ms)
-        else:
-            self._refuse_release(plan, due.start, refusal)
+            reports = 1
         tallies.drop(plan.name, due.start)
-        return 1 if refusal is None else 0
+        self._store.reservations.free(plan.name, due.end)
+        return reports
+
+    def _may_charge(self, plan: MetricPlan, debit: Debit) -> bool:
+        """Whether no cap refused this window when it began. What was reserved then fits; it is checked all the same."""
+        ledger = self._store.ledger
+        if ledger.refusal(plan.name, debit.window_start) is None:
+            refusal = check_caps(ledger.debits(), self._reserve.caps, debit)
+            if refusal is None:
+                return True
+            ledger.refuse(plan.name, debit.window_start, refusal)
+        cap = ledger.refusal(plan.name, debit.window_start)
+        assert cap is not None  # noqa: S101 - it was found, or written just now
+        self._store.count("releases_refused", f"BUDGET_{cap.name}")
+        return False
 
     def _charge(self, plan: MetricPlan, debit: Debit, now_ms: int) -> None:
         self._store.ledger.charge(
@@ -230,10 +248,6 @@ class Pipeline:
         )
         self._store.count("reports_made", plan.name)
 
-    def _refuse_release(self, plan: MetricPlan, start: int, refusal: BudgetRefusal) -> None:
-        self._store.ledger.refuse(plan.name, start, refusal)
-        self._store.count("releases_refused", f"BUDGET_{refusal.cap.name}")
-
     def _enrol(self, now_ms: int) -> None:
         """Give every metric its first window, again where its definition or the consent is another one."""
         since_ms = self._device.consent.since_ms()
@@ -251,8 +265,10 @@ class Pipeline:
             for name, (plan, first) in fresh.items():
                 length = plan.metric.window_seconds
                 tallies.drop(name, first - 1)
+                self._store.reservations.free_all(name)
                 tallies.enrol(name, Scheduled(plan.version, length, since_ms, first, first))
                 self._store.count("metrics_enrolled", name)
+        self._reserve.look_again()
 
     def _next_windows(self, now_ms: int) -> dict[str, int]:
         """Per metric the first window not yet closed; only of those enrolled under today's definition and consent."""
@@ -322,8 +338,3 @@ class Pipeline:
     def _write_refusals(self) -> None:
         for reason, count in self._unwritten.items():
             self._store.count("events_refused", reason.value, by=count)
-
-
-def _caps_of(policy: VerifiedPolicy) -> tuple[float, float, float]:
-    budget = policy.policy.budget
-    return budget.per_28_days, budget.per_365_days, budget.lifetime

@@ -43,6 +43,7 @@ def describe(store: Store, policies: Policies, consent: Consent, *, broker: str,
         "raw": {"blocks": blocks, "events": events},
         "reports_waiting": store.outbox.waiting(),
         "epsilon_spent": spent / NANO,
+        "epsilon_reserved": sum(debit.nano for debit in store.reservations.debits()) / NANO,
         "last_refusal": _refusal(store.ledger.last_refusal()),
         "next_windows": {name: _iso(_next_window(store, name)) for name in policy.plans},
         "counters": store.counters(),
@@ -101,7 +102,8 @@ def explain_refusal(metric: str, window_start: int, refusal: BudgetRefusal) -> s
     """A refused charge in one sentence (P9)."""
     resets = f"resets for windows from {_iso(refusal.resets_at)}" if refusal.resets_at else "does not reset"
     return (
-        f"{metric}, window {_iso(window_start)}: asked ε {refusal.asked / NANO:g}, spent {refusal.spent / NANO:g}, "
+        f"{metric}, window {_iso(window_start)}: asked ε {refusal.asked / NANO:g}, "
+        f"spent {refusal.spent / NANO:g} with what is reserved for windows that began before it, "
         f"left {refusal.left / NANO:g} under {refusal.cap}; {resets}: {refusal.advice}"
     )
 

@@ -165,7 +165,7 @@ def test_a_cap_refuses_and_explains(bench):
 
     assert device.pipeline.close_windows() == 4
     metric, window, refusal = device.store.ledger.last_refusal()
-    assert (metric, window) == ("openings", END)
+    assert (metric, window) == ("opened", END + HOUR)  # it has begun, and is refused already
     assert refusal.left < refusal.asked
     assert refusal.resets_at == START + 28 * 86_400
     assert device.store.counters()["releases_refused"] == {"BUDGET_PER_28_DAYS": 2}

@@ -33,7 +33,7 @@ def test_status_is_json_and_tells_what_was_refused(bench, tmp_path):
     assert facts["epsilon_spent"] == 3.0
     for part in (
         "opened",
-        "2023-11-15T01:00:00Z",
+        "2023-11-15T02:00:00Z",  # began a minute ago
         "asked ε 1",
         "spent 3",
         "left 0.5",

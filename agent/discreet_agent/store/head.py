@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from discreet_contract.accounting import EMPTY_LEDGER, LedgerHead
 from discreet_contract.errors import RetryableError, StoreError
 from discreet_contract.files import write_durably
@@ -70,17 +68,17 @@ class Halted:
 def read_head(path: Path) -> LedgerHead | None:
     """The kept head; None where there is no such file. Raises StoreError where it is none."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=LedgerHead)
+        return LedgerHead.decode(path.read_bytes())
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         raise StoreError(f"{path} cannot be read as a ledger's head", hint=Halt.HEAD_UNREADABLE.advice) from exc
 
 
 def write_head(path: Path, head: LedgerHead) -> None:
     """Make a head durable. Raises RetryableError."""
     try:
-        write_durably(path, msgspec.json.encode(head) + b"\n")
+        write_durably(path, head.encode())
     except OSError as exc:
         raise RetryableError(
             f"{path}: cannot be written: {exc.strerror}", hint="free the disk; the agent tries again"

@@ -54,6 +54,16 @@ class Ledger:
         ).fetchone()
         return row is not None
 
+    def refusal(self, metric: str, window_start: int) -> CapName | None:
+        """Which cap refused this window of this metric, if one did."""
+        query = "SELECT cap FROM budget_refusals WHERE metric = ? AND window_start = ?"
+        row = self._connection.execute(query, (metric, window_start)).fetchone()
+        return None if row is None else CapName(row[0])
+
+    def take_back_refusals(self, metric: str, since: int) -> None:
+        """Refusals of windows that are still open, and of which another policy may think otherwise."""
+        self._connection.execute("DELETE FROM budget_refusals WHERE metric = ? AND window_start >= ?", (metric, since))
+
     def forget_refusals(self, metric: str, before: int) -> None:
         """Refusals of windows that nobody would take any more."""
         self._connection.execute("DELETE FROM budget_refusals WHERE metric = ? AND window_start < ?", (metric, before))

@@ -119,4 +119,15 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ALTER TABLE outbox ADD COLUMN receipt_buckets INTEGER NOT NULL DEFAULT 16;
         """,
     ),
+    (
+        "0003_reservations",
+        """
+        CREATE TABLE reservations (
+            metric TEXT NOT NULL,
+            window_start INTEGER NOT NULL,   -- second; the window has begun and is not closed yet
+            nano INTEGER NOT NULL,           -- what it will cost, in nano-ε
+            PRIMARY KEY (metric, window_start)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
 )
