@@ -121,6 +121,7 @@ class Daemon:
             return
         try:
             self._sample()
+            self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
             made = self._device.pipeline.close_windows()
             if made:
                 log.info("window closed", reports=made)
@@ -195,7 +196,7 @@ class Daemon:
     def _send(self) -> None:
         if not self._link.connected:
             return
-        rows = self._device.store.outbox.due(self._clock.now_ms(), 10 * IN_FLIGHT)
+        rows = self._device.pipeline.publishable(10 * IN_FLIGHT)
         self._courier.send(rows, self._link, self._clock.boot_ms())
 
     def _forget(self) -> None:
@@ -226,7 +227,8 @@ class Daemon:
             case "status":
                 broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
                 key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
-                return status.describe(store, self._policies, self._device.consent, broker=broker, key_valid=key_valid)
+                releases = status.releases(self._device.pipeline.halted, key_valid=key_valid)
+                return status.describe(store, self._policies, self._device.consent, broker=broker, releases=releases)
             case "sent":
                 return {"sent": status.describe_sent(store.outbox)}
             case "ledger":
@@ -264,7 +266,6 @@ def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
     make_state_folder(settings.state_dir)
     policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
     with open_device(settings.state_dir, policies.start().policy, clock) as device:
-        device.store.ledger.verify()
         asyncio.run(_serve(settings, policies, device, clock))
 
 

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from discreet_agent.consent import Consent
-from discreet_agent.identity import load_secret
+from discreet_agent.identity import keep_identity, lost, new_secret, read_identity
 from discreet_agent.pipeline import Device, Pipeline
+from discreet_agent.store.head import HEAD, HeadKeeper, read_head, write_head
 from discreet_agent.store.store import Store
+from discreet_contract.accounting import EMPTY_LEDGER, LedgerHead
+from discreet_contract.errors import StoreError
 from discreet_contract.state_folder import hold_state_folder
 
 if TYPE_CHECKING:
@@ -41,5 +44,38 @@ def open_device(state_dir: Path, policy: VerifiedPolicy, clock: Clock) -> Iterat
         stack.enter_context(hold_state_folder(state_dir, who="agent"))
         store = stack.enter_context(Store(state_dir / DATABASE))
         consent = Consent(state_dir)
-        pipeline = Pipeline(Device(load_secret(state_dir), policy, clock, consent), store)
+        secret = _secret_with_head(state_dir, store)
+        head = HeadKeeper(state_dir / HEAD, store)
+        head.open()
+        pipeline = Pipeline(Device(secret, policy, clock, consent), store, head)
         yield OpenDevice(pipeline, store, consent)
+
+
+def _secret_with_head(state_dir: Path, store: Store) -> bytes:
+    """The device's secret. At first use it is made, after the head of its empty ledger.
+
+    The head comes first, so that a secret which says that it has one never lacks it after a kill.
+    A secret of a version that kept no head gets the head of the ledger it has, once.
+    """
+    identity = read_identity(state_dir)
+    if identity is not None and identity.has_head:
+        return identity.secret
+    kept = _head_beside(state_dir)
+    if identity is None:
+        if store.ledger.head() != EMPTY_LEDGER or kept not in {None, EMPTY_LEDGER}:
+            raise lost(state_dir)
+        secret = new_secret()
+    else:
+        store.ledger.verify()
+        secret = identity.secret
+    if kept is None:
+        write_head(state_dir / HEAD, store.ledger.head())
+    keep_identity(state_dir, secret)
+    return secret
+
+
+def _head_beside(state_dir: Path) -> LedgerHead | None:
+    try:
+        return read_head(state_dir / HEAD)
+    except StoreError:  # `HeadKeeper.open` will say so; a secret without one is none of ours
+        return LedgerHead(-1, b"")

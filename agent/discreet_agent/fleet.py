@@ -177,7 +177,7 @@ class _FleetWindow:
         self._link = link
         self._arrived = arrived
         self._courier = Courier(plan.resend_seconds)
-        self._open: dict[str, tuple[OpenDevice, ManualClock, ExitStack]] = {}
+        self._open: dict[str, tuple[OpenDevice, ExitStack]] = {}
         self._owner: dict[bytes, str] = {}  # report id → device that waits for its receipt
 
     def run_device(self, recording: _Recording) -> None:
@@ -187,13 +187,13 @@ class _FleetWindow:
         stack = ExitStack()
         folder = Path(self._plan.state_dir) / recording.device
         device = stack.enter_context(open_device(folder, self._policy, clock))
-        self._open[recording.device] = (device, clock, stack)
+        self._open[recording.device] = (device, stack)
         device.pipeline.close_windows()  # at the window's very start: enrols a new device
         self._feed(device, clock, recording)
         clock.advance_to(self._end_ms + seconds(self._policy.policy.lateness) * 1000)
         self.totals["reports_made"] += device.pipeline.close_windows()
         clock.advance_to(clock.now_ms() + seconds(self._policy.policy.spread) * 1000)
-        for row in device.store.outbox.due(clock.now_ms(), 1000):
+        for row in device.pipeline.publishable(1000):
             self._owner[row.report_id] = recording.device
         self._send()
 
@@ -222,8 +222,8 @@ class _FleetWindow:
 
     def _send(self) -> None:
         boot_ms = time.monotonic_ns() // 1_000_000
-        for device, clock, _ in self._open.values():
-            rows = device.store.outbox.due(clock.now_ms(), 100)
+        for device, _ in self._open.values():
+            rows = device.pipeline.publishable(100)
             self.totals["publications"] += self._courier.send(rows, self._link, boot_ms)
 
     def _take_receipts(self) -> None:
@@ -241,7 +241,7 @@ class _FleetWindow:
                 self._settle(name, own)
 
     def _settle(self, name: str, receipts: list[Any]) -> None:
-        device, _, stack = self._open[name]
+        device, stack = self._open[name]
         self.totals["reports_settled"] += device.pipeline.settle(receipts)
         self._courier.settled(receipts)
         for receipt in receipts:

@@ -1,8 +1,13 @@
-"""The device's secret: 32 random bytes that name its reports and never leave. Kept beside the database, mode 0600."""
+"""The device's secret: 32 random bytes that name its reports and never leave. Kept beside the database, mode 0600.
+
+The file also says that a ledger's head was made with it. So a secret whose head is gone is told
+apart from one of an earlier version, which kept no head yet and gets one once.
+"""
 
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from discreet_contract.errors import StoreError
@@ -11,20 +16,48 @@ from discreet_contract.files import write_durably
 if TYPE_CHECKING:
     from pathlib import Path
 
+IDENTITY = "identity"
 SECRET_BYTES = 32
+_WITH_HEAD = "with ledger.head"
+_LOST = "restore it, or delete the whole state folder: a new secret beside the old ledger would report twice"
 
 
-def load_secret(state_dir: Path) -> bytes:
-    """The device's secret, made at first use."""
-    path = state_dir / "identity"
-    if not path.exists():
-        write_durably(path, secrets.token_bytes(SECRET_BYTES).hex().encode())
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The secret, and whether a ledger's head was made with it."""
+
+    secret: bytes
+    has_head: bool
+
+    def __repr__(self) -> str:
+        return f"Identity(has_head={self.has_head})"
+
+
+def read_identity(state_dir: Path) -> Identity | None:
+    """The device's secret, or None where there is none yet. Raises StoreError where the file is none."""
+    path = state_dir / IDENTITY
     try:
-        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+        first, _, rest = path.read_text(encoding="ascii").strip().partition("\n")
+        secret = bytes.fromhex(first)
+    except FileNotFoundError:
+        return None
     except (OSError, ValueError) as exc:
-        raise StoreError(
-            f"{path} cannot be read as a device secret", hint="restore it; a new one would report twice"
-        ) from exc
-    if len(secret) != SECRET_BYTES:
-        raise StoreError(f"{path} is not {SECRET_BYTES} bytes", hint="restore it; a new one would report twice")
-    return secret
+        raise StoreError(f"{path} cannot be read as a device secret", hint=_LOST) from exc
+    if len(secret) != SECRET_BYTES or rest not in {"", _WITH_HEAD}:
+        raise StoreError(f"{path} is not a device secret of {SECRET_BYTES} bytes", hint=_LOST)
+    return Identity(secret, rest == _WITH_HEAD)
+
+
+def keep_identity(state_dir: Path, secret: bytes) -> None:
+    """Make a secret durable; its ledger's head must be on disk already."""
+    write_durably(state_dir / IDENTITY, f"{secret.hex()}\n{_WITH_HEAD}\n".encode())
+
+
+def new_secret() -> bytes:
+    """A secret for a new device."""
+    return secrets.token_bytes(SECRET_BYTES)
+
+
+def lost(state_dir: Path) -> StoreError:
+    """A ledger is there, and the secret it belongs to is gone."""
+    return StoreError(f"{state_dir / IDENTITY} is gone, and charges were made with it", hint=_LOST)

@@ -2,8 +2,8 @@
 
     record          validate → known id? → raw block → tallies
                     one commit for many events
-    close_windows   caps → charge → tally → conclude → bound → randomise → seal → outbox
-                    one commit for all metrics of a window
+    close_windows   begins: caps → reserved · ends: charge → tally → conclude → bound → randomise → seal → outbox
+                    one commit for all metrics of a window, then the ledger's head, then it may leave
     settle          receipt → sent
                     one commit for many receipts
     forget          what has outlived its retention
@@ -17,15 +17,18 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from discreet_agent.budget_clock import BudgetClock
 from discreet_agent.event import Event, EventRefusal, Refused
+from discreet_agent.reserve import Reserve
 from discreet_agent.schedule import Due, draw_number, due_windows, first_window, give_up_before
 from discreet_agent.seal import seal, valid_key
+from discreet_agent.store.head import Halt
 from discreet_agent.store.outbox import OutboxRow
 from discreet_agent.store.tallies import Scheduled
 from discreet_agent.summarise import bound, describe, randomise, randomise_memoised
 from discreet_agent.tally import concerns, conclude, fold
 from discreet_agent.validate import validate
-from discreet_contract.accounting import BudgetRefusal, Caps, Debit, cap_to_nano, check_caps
+from discreet_contract.accounting import Debit, check_caps
 from discreet_contract.clock import window_start
 from discreet_contract.durations import seconds
 from discreet_contract.mechanisms.memoised import MemoisedResponse
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
     from discreet_agent.consent import Consent
     from discreet_agent.event import BoundedValue, NoisedValue, Received
+    from discreet_agent.store.head import Halted, HeadKeeper
     from discreet_agent.store.store import Store
     from discreet_contract.clock import Clock
     from discreet_contract.policy.model import AggregatorKey
@@ -62,8 +66,11 @@ class Device:
 class Pipeline:
     """One device's pipeline over its open store. Single-threaded: one writer."""
 
-    def __init__(self, device: Device, store: Store) -> None:
+    def __init__(self, device: Device, store: Store, head: HeadKeeper) -> None:
         self._store = store
+        self._head = head
+        self._time = BudgetClock(store, device.clock)
+        self._counted_halt: Halt | None = None
         self._unwritten: dict[EventRefusal, int] = {}  # refusals counted since the last commit
         self._set_up(device)
 
@@ -89,7 +96,7 @@ class Pipeline:
         self._signals = policy.signals
         self._plans = device.policy.plans
         self._retention = {name: seconds(signal.retention) for name, signal in policy.signals.items()}
-        self._caps = Caps(*(cap_to_nano(cap) for cap in _caps_of(device.policy)))
+        self._reserve = Reserve(self._store, device.policy, device.secret)
 
     # --- an event comes in -----------------------------------------------------------------
 
@@ -147,40 +154,83 @@ class Pipeline:
         policy = self._device.policy.policy
         if self._device.consent.refusal(policy) is not None:
             return 0
-        now_ms = self._device.clock.now_ms()
-        key = valid_key(policy, now_ms)
+        wall_ms = self._device.clock.now_ms()
+        key = valid_key(policy, wall_ms)
         if key is None:  # releases pause, visibly; nothing is charged and no window is lost
             return 0
-        self._enrol(now_ms)
+        may_draw = self._head.follow()  # asked anew each time: a commit may have failed whose end nobody saw
+        self._note_halt()
+        if not may_draw:
+            return 0
+        now_ms = self._time.now_ms()
+        clock_halt = self._time.halted
+        if clock_halt is None or clock_halt.reason is Halt.CLOCK_JUMPED:  # else a first window could lie anywhere
+            self._enrol(wall_ms)
+        following = self._next_windows(now_ms)
+        self._reserve.decide(following, now_ms)
         reports = 0
-        for due in due_windows(self._device.policy, self._next_windows(), now_ms):
+        for due in due_windows(self._device.policy, following, now_ms):
             with self._store.transaction():
-                reports += sum(self._close(plan, due, key, now_ms) for plan in due.plans)
+                reports += sum(self._close(plan, due, key, wall_ms) for plan in due.plans)
+                self._time.save()
+        self._time.keep()
+        self._head.follow()
         return reports
+
+    def publishable(self, limit: int) -> list[OutboxRow]:
+        """Reports that may leave now, oldest first: their charges stand below the head outside the database."""
+        return self._store.outbox.due(self._device.clock.now_ms(), limit) if self._head.follow() else []
+
+    @property
+    def halted(self) -> Halted | None:
+        """Why nothing is charged and nothing leaves, though the owner and the policy would allow it; else None."""
+        return self._head.halted or self._time.halted
+
+    def learn_signed_time(self, ms: int) -> None:
+        """Take the time under the log's head that is obeyed; budgets go by it where the wall clock cannot be proven."""
+        self._time.learn(ms)
+
+    def _note_halt(self) -> None:
+        """Count a halt when it begins, and at each start that finds it."""
+        halted = self.halted
+        if halted is not None and halted.reason is not self._counted_halt:
+            with self._store.transaction():
+                self._store.count("releases_halted", halted.reason.value)
+        self._counted_halt = None if halted is None else halted.reason
 
     def _close(self, plan: MetricPlan, due: Due, key: AggregatorKey, now_ms: int) -> int:
         """Close one window of one metric, inside the transaction. A window is charged and drawn once, or never."""
+        reports = 0
         tallies = self._store.tallies
         self._store.count("windows_expired", plan.name, by=due.expired[plan.name])
         tallies.close_until(plan.name, due.end)
         if self._store.ledger.holds(plan.name, due.start):  # enrolled anew after a clock was set back
             return 0
-        debit = Debit(due.start, self._cost(plan))
-        refusal = check_caps(self._store.ledger.debits(), self._caps, debit)
-        if refusal is None:
+        debit = Debit(due.start, self._reserve.cost(plan))
+        if not self._reserve.is_on_turn(plan, due.start):
+            self._store.count("windows_not_on_turn", plan.name)
+        elif self._may_charge(plan, debit):
             self._charge(plan, debit, now_ms)
             state = tallies.load(plan.name, plan.version, due.start)
             noised = self._draw(plan, bound(plan, conclude(plan, state)), due.start)
             self._queue(plan, due.start, noised, key, now_ms)
-        else:
-            self._refuse_release(plan, due.start, refusal)
+            reports = 1
         tallies.drop(plan.name, due.start)
-        return 1 if refusal is None else 0
+        self._store.reservations.free(plan.name, due.end)
+        return reports
 
-    def _cost(self, plan: MetricPlan) -> int:
-        """Nano-ε of one window. A memoised metric pays for its lifetime at first use, whatever its values will be."""
-        is_paid = plan.metric.is_memoised and self._store.memos.first_window(plan.name, plan.version) is not None
-        return 0 if is_paid else plan.mechanism.charge()
+    def _may_charge(self, plan: MetricPlan, debit: Debit) -> bool:
+        """Whether no cap refused this window when it began. What was reserved then fits; it is checked all the same."""
+        ledger = self._store.ledger
+        if ledger.refusal(plan.name, debit.window_start) is None:
+            refusal = check_caps(ledger.debits(), self._reserve.caps, debit)
+            if refusal is None:
+                return True
+            ledger.refuse(plan.name, debit.window_start, refusal)
+        cap = ledger.refusal(plan.name, debit.window_start)
+        assert cap is not None  # noqa: S101 - it was found, or written just now
+        self._store.count("releases_refused", f"BUDGET_{cap.name}")
+        return False
 
     def _draw(self, plan: MetricPlan, value: BoundedValue, start: int) -> NoisedValue:
         mechanism = plan.mechanism
@@ -225,10 +275,6 @@ class Pipeline:
         )
         self._store.count("reports_made", plan.name)
 
-    def _refuse_release(self, plan: MetricPlan, start: int, refusal: BudgetRefusal) -> None:
-        self._store.ledger.refuse(plan.name, start, refusal)
-        self._store.count("releases_refused", f"BUDGET_{refusal.cap.name}")
-
     def _enrol(self, now_ms: int) -> None:
         """Give every metric its first window, again where its definition or the consent is another one."""
         since_ms = self._observed_since(now_ms)
@@ -241,12 +287,15 @@ class Pipeline:
         if not fresh:
             return
         with self._store.transaction():
+            self._time.save()
             tallies.keep_only(self._plans)
             for name, (plan, first) in fresh.items():
                 length = plan.metric.window_seconds
                 tallies.drop(name, first - 1)
+                self._store.reservations.free_all(name)
                 tallies.enrol(name, Scheduled(plan.version, length, since_ms, first, first))
                 self._store.count("metrics_enrolled", name)
+        self._reserve.look_again()
 
     def _observed_since(self, now_ms: int) -> int:
         """When the present stretch of consent began; a pause that a later policy ended begins a new one."""
@@ -256,9 +305,15 @@ class Pipeline:
                 self._store.remember(_RESUMED_MS, now_ms)
         return max(self._device.consent.since_ms(), self._store.recall(_RESUMED_MS) or 0)
 
-    def _next_windows(self) -> dict[str, int]:
-        scheduled = {name: self._store.tallies.scheduled(name) for name in self._plans}
-        return {name: row.next_window for name, row in scheduled.items() if row is not None}
+    def _next_windows(self, now_ms: int) -> dict[str, int]:
+        """Per metric the first window not yet closed; only of those enrolled under today's definition and consent."""
+        since_ms = self._observed_since(now_ms)
+        scheduled = [(plan, self._store.tallies.scheduled(plan.name)) for plan in self._plans.values()]
+        return {
+            plan.name: row.next_window
+            for plan, row in scheduled
+            if row is not None and first_window(plan, row, since_ms, now_ms) is None
+        }
 
     # --- the aggregator answers ------------------------------------------------------------
 
@@ -285,9 +340,9 @@ class Pipeline:
         policy = self._device.policy.policy
         if self._device.consent.refusal(policy) is not None:
             return 0
-        now_ms = self._device.clock.now_ms()
+        now_ms = self._time.now_ms()
         with self._store.transaction():
-            gone = self._store.raw.forget(now_ms // 1000)
+            gone = self._store.raw.forget(self._device.clock.now_ms() // 1000)
             self._store.count("events_forgotten", by=gone)
             self._store.tallies.keep_only(self._plans)
             for plan in self._plans.values():
@@ -318,8 +373,3 @@ class Pipeline:
     def _write_refusals(self) -> None:
         for reason, count in self._unwritten.items():
             self._store.count("events_refused", reason.value, by=count)
-
-
-def _caps_of(policy: VerifiedPolicy) -> tuple[float, float, float]:
-    budget = policy.policy.budget
-    return budget.per_28_days, budget.per_365_days, budget.lifetime

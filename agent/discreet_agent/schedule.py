@@ -26,12 +26,24 @@ class Due:
     expired: Mapping[str, int]  # per metric: earlier windows that nobody would take any more
 
 
+def begun_windows(policy: VerifiedPolicy, next_windows: Mapping[str, int], now_ms: int) -> list[tuple[int, MetricPlan]]:
+    """(start, metric) of every window that has begun and is not closed: by start, then in the policy's order."""
+    begun = []
+    for plan in policy.plans.values():
+        if plan.name in next_windows:
+            first = max(next_windows[plan.name], _earliest(policy.policy, plan, now_ms, spread_seconds=0))
+            begun += [(start, plan) for start in range(first, now_ms // 1000 + 1, plan.metric.window_seconds)]
+    return sorted(begun, key=lambda item: item[0])
+
+
 def due_windows(policy: VerifiedPolicy, next_windows: Mapping[str, int], now_ms: int) -> Iterator[Due]:
     """Windows to close now, oldest first. After an absence: every missed one that is still within the horizon."""
     lateness = seconds(policy.policy.lateness)
     starts: dict[tuple[int, int], list[MetricPlan]] = {}
     expired: dict[str, int] = {}
     for plan in policy.plans.values():
+        if plan.name not in next_windows:  # not enrolled yet
+            continue
         length = plan.metric.window_seconds
         following = next_windows[plan.name]
         first = max(following, _earliest(policy.policy, plan, now_ms, spread_seconds=0))

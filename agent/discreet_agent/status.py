@@ -12,6 +12,7 @@ from discreet_contract.wire import verdict_name
 if TYPE_CHECKING:
     from discreet_agent.consent import Consent
     from discreet_agent.policies import Policies, Refusal
+    from discreet_agent.store.head import Halted
     from discreet_agent.store.ledger import Ledger
     from discreet_agent.store.outbox import Outbox
     from discreet_agent.store.store import Store
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from discreet_contract.accounting import BudgetRefusal, LedgerEntry
 
 
-def describe(store: Store, policies: Policies, consent: Consent, *, broker: str, key_valid: bool) -> dict[str, Any]:
-    """The whole status as JSON builtins; `broker` is "connected" or why not."""
+def describe(store: Store, policies: Policies, consent: Consent, *, broker: str, releases: str) -> dict[str, Any]:
+    """The whole status as JSON builtins; `broker` is "connected" or why not, `releases` "running" or why not."""
     obeyed = policies.obeyed
     policy = obeyed.policy
     refusal = consent.refusal(policy.policy)
@@ -39,10 +40,11 @@ def describe(store: Store, policies: Policies, consent: Consent, *, broker: str,
             "refused": _policy_refusal(policies.refusal),
         },
         "broker": broker,
-        "releases": "running" if key_valid else "paused: the policy names no aggregator key that is valid today",
+        "releases": releases,
         "raw": {"blocks": blocks, "events": events},
         "reports_waiting": store.outbox.waiting(),
         "epsilon_spent": spent / NANO,
+        "epsilon_reserved": sum(debit.nano for debit in store.reservations.debits()) / NANO,
         "last_refusal": _refusal(store.ledger.last_refusal()),
         "next_windows": {name: _iso(_next_window(store, name)) for name in policy.plans},
         "counters": _counters(store, policies),
@@ -55,6 +57,13 @@ def _counters(store: Store, policies: Policies) -> dict[str, dict[str, int]]:
     refused = Counter(counters.get("policies_refused", {}))
     refused.update({reason.value: times for reason, times in policies.uncounted.items()})
     return counters | ({"policies_refused": dict(refused)} if refused else {})
+
+
+def releases(halted: Halted | None, *, key_valid: bool) -> str:
+    """Whether windows are charged and reports leave; where not, why and what to do (P9)."""
+    if halted is not None:
+        return f"{'stopped' if halted.reason.is_final else 'waiting'}: {halted}"
+    return "running" if key_valid else "paused: the policy names no aggregator key that is valid today"
 
 
 def describe_sent(outbox: Outbox) -> list[dict[str, Any]]:
@@ -102,7 +111,8 @@ def explain_refusal(metric: str, window_start: int, refusal: BudgetRefusal) -> s
     """A refused charge in one sentence (P9)."""
     resets = f"resets for windows from {_iso(refusal.resets_at)}" if refusal.resets_at else "does not reset"
     return (
-        f"{metric}, window {_iso(window_start)}: asked ε {refusal.asked / NANO:g}, spent {refusal.spent / NANO:g}, "
+        f"{metric}, window {_iso(window_start)}: asked ε {refusal.asked / NANO:g}, "
+        f"spent {refusal.spent / NANO:g} with what is reserved for windows that began before it, "
         f"left {refusal.left / NANO:g} under {refusal.cap}; {resets}: {refusal.advice}"
     )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from itertools import accumulate
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import msgspec
 
@@ -94,6 +94,8 @@ def check_caps(debits: Sequence[Debit], caps: Caps, asked: Debit) -> BudgetRefus
     A rolling cap holds over *every* span [t, t + length), so a window backfilled between two
     charged ones is judged by the fullest span that contains it.
     """
+    if sum(debit.nano for debit in debits) + asked.nano <= min(cap for _, cap, _ in caps.spans()):
+        return None  # no span holds more than all of them
     passed = []
     for name, cap, length in caps.spans():
         spent = _fullest_span(debits, asked.window_start, length)
@@ -160,3 +162,32 @@ class LedgerEntry(msgspec.Struct, frozen=True, array_like=True):
         if earlier is None:
             return self.sequence == 1 and self.previous == CHAIN_START
         return self.sequence == earlier.sequence + 1 and self.previous == earlier.digest()
+
+
+class _WrittenHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    sequence: Annotated[int, msgspec.Meta(ge=0)]
+    digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerHead:
+    """The last row of a ledger, as it is kept outside the database. (0, CHAIN_START) before the first charge."""
+
+    sequence: int
+    digest: bytes  # of that row
+
+    def encode(self) -> bytes:
+        """As a line of JSON, the digest in hex."""
+        return msgspec.json.encode(_WrittenHead(self.sequence, self.digest.hex())) + b"\n"
+
+    @classmethod
+    def decode(cls, content: bytes) -> Self:
+        """What `encode` wrote. Raises ValueError for anything else."""
+        try:
+            written = msgspec.json.decode(content, type=_WrittenHead)
+        except msgspec.MsgspecError as exc:
+            raise ValueError("not the head of a ledger") from exc
+        return cls(written.sequence, bytes.fromhex(written.digest))
+
+
+EMPTY_LEDGER = LedgerHead(0, CHAIN_START)

@@ -6,14 +6,16 @@ several processes step together; DESIGN.md §9 allows it on a loopback broker on
 
 from __future__ import annotations
 
+import secrets
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import cache
+from pathlib import Path
+from typing import Protocol
 
 from discreet_contract.errors import ConfigError
 
-if TYPE_CHECKING:
-    from pathlib import Path
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Clock(Protocol):
@@ -25,6 +27,10 @@ class Clock(Protocol):
 
     def boot_ms(self) -> int:
         """Milliseconds since boot, suspended time included; never goes back within one boot."""
+        ...
+
+    def boot_id(self) -> str:
+        """Names the boot that `boot_ms` counts from: readings of two boots are never compared."""
         ...
 
 
@@ -39,6 +45,10 @@ class SystemClock:
         """See `Clock.boot_ms`."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
+    def boot_id(self) -> str:
+        """See `Clock.boot_id`."""
+        return _machine_boot_id()
+
 
 @dataclass(slots=True)
 class ManualClock:
@@ -51,8 +61,12 @@ class ManualClock:
         return self.ms
 
     def boot_ms(self) -> int:
-        """See `Clock.boot_ms`."""
+        """See `Clock.boot_ms`. Its own counter: whoever moves this clock says that so much time has passed."""
         return self.ms
+
+    def boot_id(self) -> str:
+        """See `Clock.boot_id`. One boot for ever, also in the next process."""
+        return "manual"
 
     def advance_to(self, ms: int) -> None:
         """Move to a later time; a step back is ignored."""
@@ -79,12 +93,25 @@ class ReplayClock:
         """See `Clock.boot_ms`."""
         return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
 
+    def boot_id(self) -> str:
+        """See `Clock.boot_id`."""
+        return _machine_boot_id()
+
     @staticmethod
     def write(path: Path, ms: int) -> None:
         """Advance the clock in `path`, so that a reader sees the old or the new time, never half of one."""
         temporary = path.with_name(path.name + ".new")
         temporary.write_text(str(ms), encoding="ascii")
         temporary.replace(path)
+
+
+@cache
+def _machine_boot_id() -> str:
+    """The kernel's name for this boot; where it tells none, a process is a boot of its own."""
+    try:
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    except OSError:
+        return f"process {secrets.token_hex(8)}"
 
 
 def window_start(at_seconds: int, length_seconds: int) -> int:

@@ -89,11 +89,46 @@ def opening(at: float, **changes) -> EventLine:
 
 
 @dataclass
+class MachineClock:
+    """A machine whose wall clock can be set to anything while true time passes and its counter counts."""
+
+    true_ms: int = START * 1000
+    wrong_ms: int = 0  # how far the wall clock is ahead
+    booted_ms: int = START * 1000 - 60_000
+    boots: int = 1
+
+    def now_ms(self) -> int:
+        """See `Clock.now_ms`."""
+        return self.true_ms + self.wrong_ms
+
+    def boot_ms(self) -> int:
+        """See `Clock.boot_ms`."""
+        return self.true_ms - self.booted_ms
+
+    def boot_id(self) -> str:
+        """See `Clock.boot_id`."""
+        return f"boot {self.boots}"
+
+    def wait(self, seconds: float) -> None:
+        """Let true time pass while the machine is up."""
+        self.true_ms += round(seconds * 1000)
+
+    def reboot(self, off_seconds: float = 0) -> None:
+        """Switch off, and on again."""
+        self.true_ms += round(off_seconds * 1000)
+        self.booted_ms, self.boots = self.true_ms, self.boots + 1
+
+    def set_wall(self, ahead_seconds: float) -> None:
+        """Set the wall clock so far ahead of true time; behind it where negative."""
+        self.wrong_ms = round(ahead_seconds * 1000)
+
+
+@dataclass
 class Bench:
     """A device's folder that can be closed and opened again, under any policy, at any time."""
 
     folder: Path
-    clock: ManualClock = field(default_factory=lambda: ManualClock(START * 1000))
+    clock: ManualClock | MachineClock = field(default_factory=lambda: ManualClock(START * 1000))
     policy: VerifiedPolicy = field(default_factory=make_policy)
     _stack: ExitStack = field(default_factory=ExitStack)
 

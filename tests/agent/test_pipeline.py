@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from device_bench import AGGREGATOR, HOUR, START, make_policy, opening
+from device_bench import AGGREGATOR, HOUR, START, MachineClock, make_policy, opening
 from discreet_agent.consent import Word, privacy_class, write_word
 from discreet_agent.event import EventRefusal
 from discreet_agent.status import describe_sent
@@ -165,7 +165,7 @@ def test_a_cap_refuses_and_explains(bench):
 
     assert device.pipeline.close_windows() == 4
     metric, window, refusal = device.store.ledger.last_refusal()
-    assert (metric, window) == ("openings", END)
+    assert (metric, window) == ("opened", END + HOUR)  # it has begun, and is refused already
     assert refusal.left < refusal.asked
     assert refusal.resets_at == START + 28 * 86_400
     assert device.store.counters()["releases_refused"] == {"BUDGET_PER_28_DAYS": 2}
@@ -357,19 +357,23 @@ def test_another_window_length_stays_on_the_grid(bench, device):
 def test_a_clock_that_was_wrong_at_consent_is_mended_by_saying_it_again(bench):
     """And no window is charged a second time."""
     bench.policy = make_policy(consent="opt-in")
+    bench.clock = clock = MachineClock()
     device = bench.open()
-    write_word(bench.folder, Word("on", (START + 400 * 86_400) * 1000, privacy_class(bench.policy.policy)))
-    bench.at(START + 400 * 86_400)
-    device.pipeline.close_windows()
-    bench.at(START)
-    write_word(bench.folder, Word("on", START * 1000, privacy_class(bench.policy.policy)))
-    device.pipeline.close_windows()
-    bench.at(START + HOUR + 60)
+    device.pipeline.learn_signed_time(START * 1000)
+
+    def consent_now():
+        write_word(bench.folder, Word("on", clock.now_ms(), privacy_class(bench.policy.policy)))
+        device.pipeline.close_windows()
+
+    clock.set_wall(20 * 86_400)
+    consent_now()
+    clock.set_wall(0)
+    consent_now()
+    clock.wait(HOUR + 60)
     assert device.pipeline.close_windows() == 3
-    bench.at(START)
-    write_word(bench.folder, Word("on", START * 1000 + 1, privacy_class(bench.policy.policy)))
-    device.pipeline.close_windows()
-    bench.at(START + HOUR + 60)
+    clock.set_wall(-2 * HOUR)
+    consent_now()
+    clock.set_wall(0)
     assert device.pipeline.close_windows() == 0
 
 

@@ -4,7 +4,7 @@ import json
 
 from device_bench import HOUR, START, make_policy, opening
 from discreet_agent.policies import Policies
-from discreet_agent.status import describe, describe_ledger, describe_sent
+from discreet_agent.status import describe, describe_ledger, describe_sent, releases
 from discreet_contract.policy.obey import Trust
 from releases import Releases
 
@@ -13,26 +13,27 @@ def test_status_is_json_and_tells_what_was_refused(bench, tmp_path):
     """P9 in one sentence: metric, window, asked, spent, left, cap, reset, advice."""
     bench.policy = make_policy(cap=3.5)
     delivered = tmp_path / "policy.json"
-    releases = Releases(tmp_path / "log")
-    delivered.write_bytes(releases.release(cap=3.5))
-    policies = Policies(delivered, Trust((releases.root,)), tmp_path, bench.clock)
+    log = Releases(tmp_path / "log")
+    delivered.write_bytes(log.release(cap=3.5))
+    policies = Policies(delivered, Trust((log.root,)), tmp_path, bench.clock)
     policies.start()
     policies.offer(b"{}", "broker")
     device = bench.open()
     device.pipeline.close_windows()
     bench.at(START + 2 * HOUR + 60)
     device.pipeline.close_windows()
-    facts = json.loads(json.dumps(describe(device.store, policies, device.consent, broker="connected", key_valid=True)))
+    said = releases(device.pipeline.halted, key_valid=True)
+    facts = json.loads(json.dumps(describe(device.store, policies, device.consent, broker="connected", releases=said)))
 
     assert facts["state"] == "on"
-    assert facts["policy"]["log"]["root"] == releases.log.root().hex()
+    assert facts["policy"]["log"]["root"] == log.log.root().hex()
     assert facts["policy"]["refused"]["reason"] == "FORM"
     assert facts["policy"]["refused"]["source"] == "broker"
     assert facts["reports_waiting"] == 3
     assert facts["epsilon_spent"] == 3.0
     for part in (
         "opened",
-        "2023-11-15T01:00:00Z",
+        "2023-11-15T02:00:00Z",  # began a minute ago
         "asked ε 1",
         "spent 3",
         "left 0.5",

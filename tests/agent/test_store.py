@@ -92,7 +92,7 @@ def test_a_changed_ledger_row_is_found(bench, device):
 
 
 def test_a_removed_ledger_row_is_found(bench, device):
-    """Unless it was the last; the head outside the database is for later."""
+    """Unless it was the last: that is what the head outside the database is for."""
     bench.at(START + HOUR + 60)
     device.pipeline.close_windows()
     device.store.connection.execute("DELETE FROM ledger WHERE sequence = 1")

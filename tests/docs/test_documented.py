@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from discreet_agent.event import EventRefusal
+from discreet_agent.store.head import Halt
 from discreet_aggregator.estimate import Status
 from discreet_aggregator.refusal import RefusalReason, verdict_of
 from discreet_contract.accounting import CapName
@@ -159,6 +160,12 @@ def test_every_refusal_of_a_report_is_documented_with_its_answer(reason):
 @pytest.mark.parametrize("cap", CapName)
 def test_every_cap_that_may_refuse_is_documented(cap):
     assert f"| `BUDGET_{cap.name}` |" in OPERATIONS
+
+
+@pytest.mark.parametrize("reason", Halt)
+def test_every_halt_is_documented(reason):
+    assert f"| `{reason.value}` | {'stopped' if reason.is_final else 'wait'} |" in OPERATIONS
+    assert reason.advice
 
 
 @pytest.mark.parametrize("verdict", Verdict, ids=lambda verdict: verdict.name)

@@ -266,7 +266,7 @@ def _status_lines(answer: dict[str, Any]) -> list[str]:
         f"releases  {answer['releases']}",
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
         f"waiting   {answer['reports_waiting']} reports without receipt",
-        f"budget    ε {answer['epsilon_spent']:g} spent",
+        f"budget    ε {answer['epsilon_spent']:g} spent, {answer['epsilon_reserved']:g} reserved for open windows",
     ]
     if refused:
         lines.append(f"refused   {refused['at']}, from the {refused['source']}: {refused['detail']}")

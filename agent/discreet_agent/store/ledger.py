@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from discreet_contract.accounting import CHAIN_START, BudgetRefusal, CapName, Debit, LedgerEntry
+from discreet_contract.accounting import (
+    CHAIN_START,
+    EMPTY_LEDGER,
+    BudgetRefusal,
+    CapName,
+    Debit,
+    LedgerEntry,
+    LedgerHead,
+)
 from discreet_contract.errors import StoreError
 
 if TYPE_CHECKING:
@@ -45,6 +53,16 @@ class Ledger:
             "SELECT 1 FROM ledger WHERE metric = ? AND window_start = ?", (metric, window_start)
         ).fetchone()
         return row is not None
+
+    def refusal(self, metric: str, window_start: int) -> CapName | None:
+        """Which cap refused this window of this metric, if one did."""
+        query = "SELECT cap FROM budget_refusals WHERE metric = ? AND window_start = ?"
+        row = self._connection.execute(query, (metric, window_start)).fetchone()
+        return None if row is None else CapName(row[0])
+
+    def take_back_refusals(self, metric: str, since: int) -> None:
+        """Refusals of windows that are still open, and of which another policy may think otherwise."""
+        self._connection.execute("DELETE FROM budget_refusals WHERE metric = ? AND window_start >= ?", (metric, since))
 
     def forget_refusals(self, metric: str, before: int) -> None:
         """Refusals of windows that nobody would take any more."""
@@ -93,6 +111,18 @@ class Ledger:
                 )
             earlier = entry
         return 0 if earlier is None else earlier.sequence
+
+    def head(self) -> LedgerHead:
+        """The last row; what is to be kept outside the database."""
+        last = self._last()
+        return EMPTY_LEDGER if last is None else LedgerHead(last.sequence, last.digest())
+
+    def holds_head(self, head: LedgerHead) -> bool:
+        """Whether a head that was kept outside is a row of this chain, not necessarily the last one."""
+        if head.sequence == 0:
+            return head == EMPTY_LEDGER
+        row = self._connection.execute("SELECT digest FROM ledger WHERE sequence = ?", (head.sequence,)).fetchone()
+        return row is not None and row[0] == head.digest
 
     def _last(self) -> LedgerEntry | None:
         row = self._connection.execute(

@@ -132,4 +132,15 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    (
+        "0004_reservations",
+        """
+        CREATE TABLE reservations (
+            metric TEXT NOT NULL,
+            window_start INTEGER NOT NULL,   -- second; the window has begun and is not closed yet
+            nano INTEGER NOT NULL,           -- what it will cost, in nano-ε
+            PRIMARY KEY (metric, window_start)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
 )

@@ -17,6 +17,7 @@ from discreet_agent.store.ledger import Ledger
 from discreet_agent.store.memos import Memos
 from discreet_agent.store.outbox import Outbox
 from discreet_agent.store.raw import RawLog
+from discreet_agent.store.reservations import Reservations
 from discreet_agent.store.schema import MIGRATIONS
 from discreet_agent.store.tallies import Tallies
 from discreet_agent.store.trail import Trail
@@ -84,6 +85,11 @@ class Store:
     def ledger(self) -> Ledger:
         """Charges and refused charges."""
         return Ledger(self.connection)
+
+    @property
+    def reservations(self) -> Reservations:
+        """What open windows will cost."""
+        return Reservations(self.connection)
 
     @property
     def outbox(self) -> Outbox:

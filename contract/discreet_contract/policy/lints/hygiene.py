@@ -52,9 +52,8 @@ def inert_parts(policy: Policy) -> Iterator[Path]:
         if getattr(policy, name) != default:
             yield (name,)
     for name, metric in policy.metrics.items():
-        for key in ("by", "rotate"):
-            if getattr(metric, key):
-                yield ("metrics", name, key)
+        if metric.by:
+            yield ("metrics", name, "by")
     for name, signal in policy.signals.items():
         for field_name, declared in signal.fields.items():
             if declared.default is not None:
