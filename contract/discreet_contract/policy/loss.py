@@ -74,9 +74,15 @@ def windows_in(days: int, window_seconds: int) -> int:
 
 
 def _releases(policy: Policy, days: int) -> Counter[int]:
-    """Nano-ε → how many releases of that cost are asked for."""
+    """Nano-ε → how many releases of that cost are asked for. Of metrics that take turns, the dearest at each turn."""
     counts: Counter[int] = Counter()
+    turns: dict[str, Metric] = {}
     for metric in policy.metrics.values():
+        if metric.rotate is None:
+            counts[to_nano(metric.epsilon)] += charges_in(days, metric)
+        elif metric.rotate not in turns or metric.epsilon > turns[metric.rotate].epsilon:
+            turns[metric.rotate] = metric
+    for metric in turns.values():
         counts[to_nano(metric.epsilon)] += charges_in(days, metric)
     return counts
 

@@ -7,7 +7,7 @@ import pytest
 
 from discreet_contract.policy.compile import load_policy
 from discreet_contract.policy.loss import DELTA, SPANS, can_be_tight, loss_of, metric_loss
-from policies import EXHAUSTIBLE, FLIGHTS, HOST, built
+from policies import EXHAUSTIBLE, FLIGHTS, HOST, MEDIA, built
 
 needs_audit = pytest.mark.skipif(not can_be_tight(), reason="dp-accounting is not installed (extra audit)")
 
@@ -90,3 +90,11 @@ def test_a_memoised_metric_is_paid_for_once():
     assert [metric_loss(policy, "main_origin", days) for days in (1, 30, 365)] == [1.0, 1.0, 1.0]
     assert loss_of(policy, 365).asked == loss_of(built(), 365).asked - 13
     assert policy.metrics["main_origin"].mechanism == "lgrr-1"
+
+
+def test_metrics_that_take_turns_cost_what_the_dearest_costs():
+    """One of them in each window."""
+    media = load_policy(MEDIA)
+
+    assert loss_of(media, 28).asked == pytest.approx(1.0 + 0.4 + 0.3)
+    assert loss_of(media, 365).asked == pytest.approx(14 * 1.7)
