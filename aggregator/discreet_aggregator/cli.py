@@ -72,9 +72,16 @@ def run_command(config_file: Path | None) -> None:
 
 @aggregator.command("metrics")
 @click.option("--metric", default="", help="Only this metric.")
+@click.option(
+    "--adjust",
+    type=click.Choice(["none", "clip", "norm-sub"]),
+    default="none",
+    show_default=True,
+    help="Show shares kept within [0, 1], or moved to the nearest ones that sum to one, beside the estimates. Biased.",
+)
 @_config
 @_json
-def metrics_command(metric: str, config_file: Path | None, *, as_json: bool) -> None:
+def metrics_command(metric: str, adjust: str, config_file: Path | None, *, as_json: bool) -> None:
     """Print every window's estimate with its 95% interval; works while the aggregator runs.
 
     Intervals are for the mean over the devices that reported and hold mechanism noise only.
@@ -83,6 +90,7 @@ def metrics_command(metric: str, config_file: Path | None, *, as_json: bool) -> 
     Example:
       discreet aggregator metrics --metric late_departure
     """
+    from discreet_aggregator.adjust import Adjustment
     from discreet_aggregator.metrics import as_rows, read_metrics
     from discreet_aggregator.policies import load_policies
     from discreet_aggregator.table import metrics_table
@@ -91,9 +99,10 @@ def metrics_command(metric: str, config_file: Path | None, *, as_json: bool) -> 
     shelf = load_policies(config.policies, config.roots, config.fleet)
     readout = read_metrics(config.database, shelf, config.clock().now_ms(), metric)
     if as_json:
-        click.echo(json.dumps({"metrics": [row for result in readout.results for row in as_rows(result)]}))
+        rows = [row for result in readout.results for row in as_rows(result, Adjustment(adjust))]
+        click.echo(json.dumps({"metrics": rows}))
     else:
-        click.echo(metrics_table(readout.results) if readout.results else "no reports yet")
+        click.echo(metrics_table(readout.results, Adjustment(adjust)) if readout.results else "no reports yet")
     if readout.unexplained:
         names = ", ".join(sorted({cell.metric for cell in readout.unexplained}))
         click.echo(f"not shown, their policy is not loaded: {names}; add it to `policies`", err=True)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 QUANTILES = (0.5, 0.9)  # shown beside the mean where the reports hold the distribution
 ESTIMAND = "mean over the n devices that reported, this window; mechanism noise only"
+_REPEATED = "; a memoised response is the same in every window, so its noise does not average out over windows"
 
 
 class Status(StrEnum):
@@ -72,6 +73,8 @@ class MetricResult:
     unit: str
     status: Status
     policy_versions: tuple[int, ...]
+    type: str = ""  # of the metric
+    divide: float = 1.0  # of its display
     level: float = LEVEL
     estimand: str = ESTIMAND
 
@@ -92,6 +95,9 @@ def estimate(cell: Cell, sums: Sequence[int], plan: MetricPlan, context: Context
         unit=plan.metric.display.unit,
         status=_status(end, context),
         policy_versions=context.policy_versions,
+        type=plan.metric.type,
+        divide=plan.metric.display.divide,
+        estimand=ESTIMAND + (_REPEATED if plan.metric.is_memoised else ""),
     )
 
 

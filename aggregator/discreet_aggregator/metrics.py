@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from discreet_aggregator.adjust import Adjustment, adjusted
 from discreet_aggregator.estimate import Context, MetricResult, estimate
 from discreet_aggregator.store.reader import Reader
 
@@ -44,7 +45,7 @@ def read_metrics(database: Path, shelf: PolicyShelf, now_ms: int, metric: str = 
     return Readout(tuple(results), tuple(unexplained))
 
 
-def as_rows(result: MetricResult) -> list[dict[str, Any]]:
+def as_rows(result: MetricResult, adjustment: Adjustment = Adjustment.NONE) -> list[dict[str, Any]]:
     """A result as flat rows for JSON: one a label, or a single one without numbers where it is withheld."""
     common = {
         "metric": result.cell.metric,
@@ -62,7 +63,11 @@ def as_rows(result: MetricResult) -> list[dict[str, Any]]:
         "level": result.level,
         "estimand": result.estimand,
     }
-    return [common | _numbers(figure) for figure in result.figures or (None,)]
+    rows = [common | _numbers(figure) for figure in result.figures or (None,)]
+    if adjustment is Adjustment.NONE:
+        return rows
+    found = adjusted(result, adjustment) or (None,)
+    return [row | {"adjusted": value, "adjustment": adjustment.value} for row, value in zip(rows, found, strict=True)]
 
 
 def iso(at_seconds: int) -> str:

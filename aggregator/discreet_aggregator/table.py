@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from discreet_aggregator.adjust import Adjustment, adjusted
 from discreet_aggregator.metrics import iso
 
 if TYPE_CHECKING:
@@ -16,9 +17,14 @@ _METRIC_HEAD = ("metric", "label", "window", "estimate", "95% interval", "device
 _REFUSAL_HEAD = ("day", "metric", "reason", "count")
 
 
-def metrics_table(results: Iterable[MetricResult]) -> str:
+def metrics_table(results: Sequence[MetricResult], adjustment: Adjustment = Adjustment.NONE) -> str:
     """One line a label; a withheld window is one line that says so and gives no number."""
-    return _aligned([_METRIC_HEAD, *(line for result in results for line in _metric_lines(result))])
+    lines = [_METRIC_HEAD, *(line for result in results for line in _metric_lines(result))]
+    if adjustment is Adjustment.NONE:
+        return _aligned(lines)
+    shown = [value for result in results for value in adjusted(result, adjustment) or (None,)]
+    column = [adjustment.value, *("-" if value is None else f"{value:.4g}" for value in shown)]
+    return _aligned([(*line, cell) for line, cell in zip(lines, column, strict=True)])
 
 
 def refusals_table(counts: Iterable[RefusalCount]) -> str:

@@ -6,7 +6,9 @@ import math
 
 import pytest
 
+from discreet_aggregator.adjust import Adjustment, adjusted
 from discreet_aggregator.estimate import Context, Status, estimate
+from discreet_aggregator.metrics import as_rows
 from discreet_aggregator.records import Cell
 
 END_AFTER = 28 * 86_400
@@ -62,3 +64,19 @@ def test_status(fleet, after_end, status):
     """Live until the window ends, provisional while reports may arrive, then final."""
     now = fleet.window_start + END_AFTER + after_end
     assert result_of(fleet, "any_trip", (5, 3), now).status is status
+
+
+def test_adjusted_shares_stand_beside_the_estimates(fleet):
+    """Estimates stay as they are; a mean has nothing to adjust."""
+    result = result_of(fleet, "place", (100, 0, 60, 5, 35))
+    raw = [figure.estimate for figure in result.figures]
+    clipped, projected = adjusted(result, Adjustment.CLIP), adjusted(result, Adjustment.NORM_SUB)
+
+    assert min(raw) < 0
+    assert clipped == tuple(min(max(share, 0), 1) for share in raw)
+    assert min(projected) >= 0
+    assert sum(projected) == pytest.approx(1)
+    assert adjusted(result, Adjustment.NONE) == (None,) * 4
+    assert set(adjusted(result_of(fleet, "distance", (10_000, 1_000_000)), Adjustment.CLIP)) == {None}
+    assert [row["adjusted"] for row in as_rows(result, Adjustment.NORM_SUB)] == list(projected)
+    assert "adjusted" not in as_rows(result)[0]
