@@ -140,6 +140,7 @@ class Pipeline:
         policy = self._device.policy.policy
         if self._device.consent.refusal(policy) is not None:
             return 0
+        now_ms = self._time.now_ms()  # read first: no charge is dated before the time by which it was due
         wall_ms = self._device.clock.now_ms()
         key = valid_key(policy, wall_ms)
         if key is None:  # releases pause, visibly; nothing is charged and no window is lost
@@ -148,7 +149,6 @@ class Pipeline:
         self._note_halt()
         if not may_draw:
             return 0
-        now_ms = self._time.now_ms()
         clock_halt = self._time.halted
         if clock_halt is None or clock_halt.reason is Halt.CLOCK_JUMPED:  # else a first window could lie anywhere
             self._enrol(wall_ms)
