@@ -193,7 +193,7 @@ def ledger(
     \b
     Examples:
       discreet agent ledger
-      discreet agent ledger --verify --copy copy/agent.db --policy releases/0001.json --policy releases/0002.json
+      discreet agent ledger --verify --copy copy/agent.db --policy releases/entries/000001.json
     """
     from discreet_agent.device import DATABASE
     from discreet_agent.ledger_check import open_read_only
