@@ -154,6 +154,7 @@ class Pipeline:
         policy = self._device.policy.policy
         if self._device.consent.refusal(policy) is not None:
             return 0
+        now_ms = self._time.now_ms()  # read first: no charge is dated before the time by which it was due
         wall_ms = self._device.clock.now_ms()
         key = valid_key(policy, wall_ms)
         if key is None:  # releases pause, visibly; nothing is charged and no window is lost
@@ -162,12 +163,7 @@ class Pipeline:
         self._note_halt()
         if not may_draw:
             return 0
-        now_ms = self._time.now_ms()
-        clock_halt = self._time.halted
-        if clock_halt is None or clock_halt.reason is Halt.CLOCK_JUMPED:  # else a first window could lie anywhere
-            self._enrol(wall_ms)
-        following = self._next_windows(now_ms)
-        self._reserve.decide(following, now_ms)
+        following = self._begin_windows(now_ms, wall_ms)
         reports = 0
         for due in due_windows(self._device.policy, following, now_ms):
             with self._store.transaction():
@@ -176,6 +172,15 @@ class Pipeline:
         self._time.keep()
         self._head.follow()
         return reports
+
+    def _begin_windows(self, now_ms: int, wall_ms: int) -> dict[str, int]:
+        """Enrol what is new, reserve for windows that have begun; returns the next window to close of each metric."""
+        halted = self._time.halted
+        if halted is None or halted.reason is Halt.CLOCK_JUMPED:  # else a first window could lie anywhere
+            self._enrol(wall_ms)
+        following = self._next_windows(now_ms)
+        self._reserve.decide(following, now_ms)
+        return following
 
     def publishable(self, limit: int) -> list[OutboxRow]:
         """Reports that may leave now, oldest first: their charges stand below the head outside the database."""

@@ -11,6 +11,7 @@ from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
     from discreet_agent.consent import Consent
+    from discreet_agent.ledger_check import Checked
     from discreet_agent.policies import Policies, Refusal
     from discreet_agent.store.head import Halted
     from discreet_agent.store.ledger import Ledger
@@ -105,6 +106,20 @@ def describe_ledger(ledger: Ledger) -> dict[str, Any]:
     """Every charge, and whether the chain holds."""
     rows = ledger.verify()
     return {"rows": rows, "chain": "holds", "entries": [_charge(entry) for entry in ledger.entries()]}
+
+
+def describe_check(checked: Checked) -> dict[str, Any]:
+    """What a verification of the ledger found."""
+    return {
+        "rows": len(checked.entries),
+        "epsilon": sum(entry.nano for entry in checked.entries) / NANO,
+        "policies": checked.policies,
+        "head": None if checked.head is None else checked.head.sequence,
+        "findings": [
+            {"row": finding.sequence or None, "flaw": finding.flaw.value, "found": finding.found, "says": str(finding)}
+            for finding in checked.findings
+        ],
+    }
 
 
 def explain_refusal(metric: str, window_start: int, refusal: BudgetRefusal) -> str:

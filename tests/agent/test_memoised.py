@@ -1,9 +1,11 @@
 """Memoised metrics on a device: drawn once, repeated, paid for once, whatever the values do."""
 
+import msgspec
 import pytest
 
 from device_bench import HOUR, START, make_policy, opening
 from discreet_agent.schedule import draw_number
+from discreet_contract.ledger_audit import Flaw, verify_ledger
 
 MEMOISED = ("{most_frequent: side}, type: category", "{most_frequent: side}, type: category, longitudinal: memoised")
 REDRAWN = (MEMOISED[0], f"{MEMOISED[1]}, redraw: 3h, draws: 2")
@@ -87,3 +89,17 @@ def test_which_draw_serves_a_window(hours, expected):
     """By the calendar alone."""
     plan = make_policy(edits=(REDRAWN,)).plans["side"]
     assert draw_number(plan, PERIOD, PERIOD + hours * HOUR) == expected
+
+
+def test_an_auditor_finds_the_lifetime_charged_once_and_not_again(bench, memoised):
+    """A second charge, or none at all, would be a finding."""
+    device = memoised(MEMOISED)
+    run(bench, device, 3, ["left"])
+    entries = list(device.store.ledger.entries())
+    policies = {bench.policy.digest: bench.policy.policy}
+    side = [number for number, entry in enumerate(entries) if entry.metric == "side"]
+    again = [*entries]
+    again[side[1]] = msgspec.structs.replace(entries[side[1]], nano=entries[side[0]].nano)
+
+    assert verify_ledger(entries, policies) == []
+    assert Flaw.CHARGE in {finding.flaw for finding in verify_ledger(again, policies)}

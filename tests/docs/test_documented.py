@@ -15,6 +15,7 @@ from discreet_aggregator.estimate import Status
 from discreet_aggregator.refusal import RefusalReason, verdict_of
 from discreet_contract.accounting import CapName
 from discreet_contract.errors import ExitCode
+from discreet_contract.ledger_audit import Flaw
 from discreet_contract.mechanisms.catalogue import FITTING
 from discreet_contract.policy import model
 from discreet_contract.policy.lint import RULES
@@ -160,6 +161,11 @@ def test_every_refusal_of_a_report_is_documented_with_its_answer(reason):
 @pytest.mark.parametrize("cap", CapName)
 def test_every_cap_that_may_refuse_is_documented(cap):
     assert f"| `BUDGET_{cap.name}` |" in OPERATIONS
+
+
+@pytest.mark.parametrize("flaw", Flaw)
+def test_every_flaw_of_a_ledger_is_documented(flaw):
+    assert f"| `{flaw.value}` |" in (ROOT / "docs" / "auditing.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("reason", Halt)

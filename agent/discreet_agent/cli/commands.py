@@ -171,17 +171,42 @@ def sent(config: Path | None, *, as_json: bool) -> None:
 @agent.command()
 @_config
 @_json
-def ledger(config: Path | None, *, as_json: bool) -> None:
+@click.option("--verify", is_flag=True, help="Work everything out again from the ledger and its policies.")
+@click.option(
+    "--copy", type=click.Path(path_type=Path), help="A copy of agent.db; ledger.head is looked for beside it."
+)
+@click.option(
+    "--policy",
+    "policy_files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="With --verify: policies that rows name (default: the one kept).",
+)
+def ledger(
+    config: Path | None, copy: Path | None, policy_files: tuple[Path, ...], *, as_json: bool, verify: bool
+) -> None:
     """Show every charge against this device's privacy budget, and check the hash chain.
 
+    With --verify also: the head outside the database, each charge against what its policy's mechanism says, and
+    every cap over every span. What is wrong stands one a line, and the exit code is 1.
+
     \b
-    Example:
+    Examples:
       discreet agent ledger
+      discreet agent ledger --verify --copy copy/agent.db --policy releases/entries/000001.json
     """
+    from discreet_agent.device import DATABASE
+    from discreet_agent.ledger_check import open_read_only
     from discreet_agent.status import describe_ledger
     from discreet_agent.store.ledger import Ledger
 
-    facts = describe_ledger(Ledger(_read_only(load_settings(config))))
+    if policy_files and not verify:
+        raise click.UsageError("--policy goes with --verify")
+    database = copy or load_settings(config).state_dir / DATABASE
+    if verify:
+        _verify_ledger(database, policy_files, is_copy=copy is not None, as_json=as_json)
+        return
+    facts = describe_ledger(Ledger(open_read_only(database)))
     if as_json:
         click.echo(json.dumps(facts))
         return
@@ -189,6 +214,23 @@ def ledger(config: Path | None, *, as_json: bool) -> None:
         facts["entries"], ("sequence", "window_start", "metric", "epsilon", "mechanism"), empty="nothing was charged"
     )
     click.echo(f"{facts['rows']} charges, ε {sum(e['epsilon'] for e in facts['entries']):g} in all; the chain holds")
+
+
+def _verify_ledger(database: Path, policy_files: tuple[Path, ...], *, is_copy: bool, as_json: bool) -> None:
+    from discreet_agent.ledger_check import check_ledger
+    from discreet_agent.status import describe_check
+
+    facts = describe_check(check_ledger(database, policy_files, is_copy=is_copy))
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        for finding in facts["findings"]:
+            click.echo(finding["says"])
+        spent = f"{facts['rows']} charges, ε {facts['epsilon']:g} in all, against {facts['policies']} policies"
+        head = "no head: a cut end would not show" if facts["head"] is None else f"the head names row {facts['head']}"
+        click.echo(f"{spent}; {head}; {len(facts['findings']) or 'no'} findings")
+    if facts["findings"]:
+        click.get_current_context().exit(ExitCode.FAILED)
 
 
 @agent.command()
