@@ -42,6 +42,10 @@ class BudgetClock:
         """Take the time under a signed head that is obeyed."""
         self._proven = self.proven.learn(signed_ms, self._clock.now_ms())
 
+    def hear(self, ms: int) -> None:
+        """Take a beacon that the policy's aggregator signed."""
+        self._proven = self.proven.reach(ms, self._clock.now_ms())
+
     def now_ms(self) -> int:
         """Time for windows and budgets."""
         return self.proven.believe(self._clock.now_ms())

@@ -23,9 +23,10 @@ from discreet_agent.policies import Policies, in_force
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
+from discreet_contract.beacon import read_beacon
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
-from discreet_contract.errors import DiscreetError, RetryableError
+from discreet_contract.errors import DiscreetError, RetryableError, SignatureRefusedError
 from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
@@ -55,7 +56,10 @@ class Daemon:
         self._in_force = policies.obeyed.policy
         self._delivered: bytes | None = None  # by the broker, not judged yet; only the latest counts
         self._courier = Courier(settings.resend_seconds)
-        self._link = MqttLink(settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived)
+        self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
+        self._link = MqttLink(
+            settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived, self._time_arrived
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._fatal: Exception | None = None
@@ -119,6 +123,7 @@ class Daemon:
         self._obey_newer()
         if consent.refusal(self._policy) is not None:  # the newer one asks for more
             return
+        self._hear_time()
         try:
             self._sample()
             self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
@@ -183,6 +188,18 @@ class Daemon:
                     store.count("policies_refused", reason.value, by=times)
             uncounted.clear()
 
+    def _hear_time(self) -> None:
+        """The aggregator's word for what time it is; one that the broker had kept says that its time has come."""
+        heard, self._signed_time = self._signed_time, None
+        if heard is None:
+            return
+        try:
+            time_ms = read_beacon(heard, self._policy.fleet, self._policy.aggregator.keys)
+        except SignatureRefusedError as exc:
+            log.warning("signed time refused", problem=str(exc), next_step=exc.hint)
+            return
+        self._device.pipeline.hear_time(time_ms)
+
     def _sample(self) -> None:
         host = self._policy.collector.host
         now_ms = self._clock.boot_ms()
@@ -240,6 +257,10 @@ class Daemon:
     def _policy_arrived(self, content: bytes) -> None:
         """Called in the MQTT thread; judged at the next tick, so that a flood of policies costs one a second."""
         self._delivered = content
+
+    def _time_arrived(self, content: bytes) -> None:
+        """Called in the MQTT thread; judged at the next tick."""
+        self._signed_time = content
 
     def _receipts_arrived(self, message: bytes) -> None:
         """Called in the MQTT thread."""

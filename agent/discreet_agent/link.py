@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
+from discreet_contract.beacon import MAX_BEACON_BYTES
 from discreet_contract.broker import KEEPALIVE_SECONDS, backoff_seconds, new_client
 from discreet_contract.policy.bundle import MAX_BUNDLE_BYTES
-from discreet_contract.wire import policy_topic, receipts_topic, reports_topic
+from discreet_contract.wire import policy_topic, receipts_topic, reports_topic, time_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,11 +41,13 @@ class MqttLink:
         fleet: str,
         on_receipts: Callable[[bytes], None],
         on_policy: Callable[[bytes], None] | None = None,
+        on_time: Callable[[bytes], None] | None = None,
     ) -> None:
         self._broker = broker
         self._fleet = fleet
         self._on_receipts = on_receipts
         self._on_policy = on_policy
+        self._on_time = on_time
         self._client: Client | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -131,6 +134,8 @@ class MqttLink:
         self.connected = self._ever_connected = True
         if self._on_policy is not None:
             client.subscribe(policy_topic(self._fleet), qos=1)
+        if self._on_time is not None:
+            client.subscribe(time_topic(self._fleet), qos=0)
         for bucket in sorted(self._buckets):
             client.subscribe(receipts_topic(self._fleet, bucket), qos=0)
 
@@ -156,5 +161,7 @@ class MqttLink:
         client.ack(message.mid, message.qos)
         if self._on_policy is not None and message.topic == policy_topic(self._fleet):
             self._on_policy(bytes(message.payload[: MAX_BUNDLE_BYTES + 1]))  # enough to see that it is too large
+        elif self._on_time is not None and message.topic == time_topic(self._fleet):
+            self._on_time(bytes(message.payload[: MAX_BEACON_BYTES + 1]))
         elif len(message.payload) <= MAX_RECEIPTS_BYTES:  # some brokers do not look at the limit
             self._on_receipts(bytes(message.payload))

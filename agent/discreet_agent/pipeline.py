@@ -195,6 +195,10 @@ class Pipeline:
         """Take the time under the log's head that is obeyed; budgets go by it where the wall clock cannot be proven."""
         self._time.learn(ms)
 
+    def hear_time(self, ms: int) -> None:
+        """Take the aggregator's word that it is at least so late; the device's own clock is believed up to there."""
+        self._time.hear(ms)
+
     def _note_halt(self) -> None:
         """Count a halt when it begins, and at each start that finds it."""
         halted = self.halted

@@ -17,10 +17,11 @@ import structlog
 from discreet_aggregator.refusal import RefusalReason
 from discreet_contract.broker import KEEPALIVE_SECONDS, backoff_seconds, new_client
 from discreet_contract.errors import RetryableError
-from discreet_contract.wire import reports_topic
+from discreet_contract.wire import reports_topic, time_topic
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Callable
     from typing import Any
 
     from paho.mqtt.client import Client, MQTTMessage
@@ -32,6 +33,7 @@ SESSION_EXPIRY_SECONDS = 7 * 86_400  # a week's outage: longer ones are bridged 
 MAX_MESSAGE_BYTES = 8192  # twice the largest envelope: what is larger is dropped before it takes memory
 _IDLE_SECONDS = 0.2  # how long a stop signal may wait
 _ANSWER_SECONDS = 10.0
+BEACON_SECONDS = 300.0  # how stale the retained time may be; devices believe their own clock for a day
 
 _log = structlog.get_logger()
 
@@ -45,6 +47,7 @@ class IngestSettings:
     client_id: str
     batch: int
     flush_seconds: float
+    beacon: Callable[[], bytes | None] = lambda: None  # says what time it is; None: nothing to say it with
 
 
 class _Arrival(NamedTuple):
@@ -67,6 +70,7 @@ class Connection:
         self._failures = 0  # of the store, in a row
         self.was_ready = False  # whether the broker granted the subscription
         self._trouble = ""
+        self._beacon_at = 0.0
         self._client = self._new_client()
 
     def __enter__(self) -> Self:
@@ -95,6 +99,7 @@ class Connection:
         while not stop.is_set():
             self._read(self._patience())
             self._check_answered()
+            self._say_time()
             if self._is_due():
                 self._flush()
         while self._pending and self._flush():
@@ -153,6 +158,14 @@ class Connection:
         # Not waited for before serving: a broker may hold its answer back until the session's backlog is acknowledged.
         if not self.was_ready and time.monotonic() - self._last_at > _ANSWER_SECONDS:
             raise RetryableError("the broker does not answer", hint="check `[broker] url` and the broker's log")
+
+    def _say_time(self) -> None:
+        if not self.was_ready or time.monotonic() < self._beacon_at:
+            return
+        self._beacon_at = time.monotonic() + BEACON_SECONDS
+        beacon = self._settings.beacon()
+        if beacon is not None:
+            self._client.publish(time_topic(self._settings.fleet), beacon, qos=0, retain=True)
 
     def _new_client(self) -> Client:
         client = new_client(self._settings.broker, self._settings.client_id)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from discreet_aggregator.accumulate import accumulate
 from discreet_aggregator.admit import Rules, admit
 from discreet_aggregator.answer import answer
+from discreet_aggregator.beacon import beacon_now
 from discreet_aggregator.records import Admitted, Refused
 from discreet_aggregator.refusal import RefusalReason
 from discreet_aggregator.unseal import unseal
@@ -43,6 +44,10 @@ class Pipeline:
         self._clock = clock
         self._fleet = fleet
         self.totals: Counter[str] = Counter()  # since start, for the log: "accepted" and every refusal reason
+
+    def beacon(self) -> bytes | None:
+        """What time it is by this side's clock, signed for devices."""
+        return beacon_now(self._shelf, self._keys, self._fleet, self._clock.now_ms())
 
     def use(self, shelf: PolicyShelf) -> None:
         """Judge later batches by these policies; may be called from another thread."""

@@ -58,7 +58,9 @@ def run(config: AggregatorConfig) -> None:
 
 def supervise(config: AggregatorConfig, pipeline: Pipeline, stop: threading.Event) -> None:
     """Keep ingest running: a fault of our own drops the connection and is tried again, never a report."""
-    settings = IngestSettings(config.broker, config.fleet, config.mqtt_client_id, config.batch, config.flush_ms / 1000)
+    settings = IngestSettings(
+        config.broker, config.fleet, config.mqtt_client_id, config.batch, config.flush_ms / 1000, pipeline.beacon
+    )
     faults = 0
     while not stop.is_set():
         try:

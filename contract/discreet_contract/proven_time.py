@@ -1,10 +1,11 @@
 """How far a wall clock may be believed when a budget is spent by it.
 
-Two things prove time: a time that the policy's signers put under the log's head, and the
-machine's own counter since boot. Their sum never runs ahead of true time (unless the
-signers' clock did). The wall clock is believed at a boot and when a newer signed time is
-learnt, up to `SLACK_MS` beyond what is proven; in between, belief grows with the counter
-alone. So it cannot be walked forward: not in steps, not by rebooting. docs/decisions/0011 has the reasons.
+Three things prove time: a time that the policy's signers put under the log's head, one that
+the aggregator signs, and the machine's own counter since boot. Together they never run ahead of
+true time (unless a signer's clock did). The wall clock is believed at a boot and when a newer
+signed time is learnt, up to `SLACK_MS` beyond what is proven; in between, belief grows with the
+counter alone. So it cannot be walked forward: not in steps, not by rebooting. docs/decisions/0014
+has the reasons.
 """
 
 from __future__ import annotations
@@ -51,6 +52,13 @@ class ProvenTime(msgspec.Struct, frozen=True, array_like=True):
         ms = signed_ms if signed_ms < self.signed_ms else max(self.ms, signed_ms)
         limit_ms = min(max(self.limit_ms, wall_ms), ms + SLACK_MS)
         return type(self)(ms, limit_ms, signed_ms, self.boot_id, self.boot_ms)
+
+    def reach(self, ms: int, wall_ms: int) -> Self:
+        """With the aggregator's word that it is at least so late. It moves nothing back, so an old one says nothing."""
+        if ms <= self.ms:
+            return self
+        limit_ms = min(max(self.limit_ms, wall_ms), ms + SLACK_MS)
+        return type(self)(ms, limit_ms, self.signed_ms, self.boot_id, self.boot_ms)
 
     def believe(self, wall_ms: int) -> int:
         """The wall clock, as far as it may be believed."""

@@ -147,6 +147,11 @@ def policy_topic(fleet: str) -> str:
     return f"discreet/{WIRE_VERSION}/{fleet}/policy"
 
 
+def time_topic(fleet: str) -> str:
+    """Where the aggregator says what time it is."""
+    return f"discreet/{WIRE_VERSION}/{fleet}/time"
+
+
 def receipts_topic(fleet: str, bucket: str) -> str:
     """Where the aggregator answers; `bucket` may be "+" for a subscriber to all of them."""
     return f"discreet/{WIRE_VERSION}/{fleet}/receipts/{bucket}"

@@ -116,6 +116,11 @@ class Deployment:
         self.log = self.log.append(signed, [self.root], int(time.time() * 1000))
         return make_bundle(self.log)
 
+    def sign_head_at(self, time_ms: float) -> None:
+        """Deliver the same policy under a head that was signed at another time."""
+        self.log = self.log.sign_anew([self.root], round(time_ms))
+        (self.folder / "policy.json").write_bytes(make_bundle(self.log))
+
     def publish(self, content: bytes) -> None:
         """Make this the fleet's retained policy message, whatever it is."""
         publish_retained(self.account("operator"), "crashers", content)

@@ -9,11 +9,13 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from discreet_contract.accounting import LedgerEntry
+from discreet_contract.beacon import read_beacon
 from discreet_contract.envelope import HEADER_BYTES, MAGIC, encode_key_id, seal, unseal
 from discreet_contract.mechanisms.catalogue import build
 from discreet_contract.policy.bundle import read_bundle
 from discreet_contract.policy.compile import build_policy, canonical_json, canonicalize, policy_hash
 from discreet_contract.policy.merkle import consistency_proof, inclusion_proof, leaf_hash, tree_root
+from discreet_contract.policy.model import AggregatorKey
 from discreet_contract.policy.obey import Trust, judge
 from discreet_contract.policy.plan import plan_metrics
 from discreet_contract.policy.release import sign_policy, verify_policy
@@ -30,6 +32,7 @@ from discreet_contract.wire import (
     receipt_tag,
     receipts_topic,
     reports_topic,
+    time_topic,
 )
 from policies import parsed
 
@@ -66,6 +69,7 @@ def test_every_vector_says_what_a_change_of_it_needs():
         "policy",
         "bundle",
         "mechanisms",
+        "beacon",
     }
     assert all("needs a new" in vector(name)["note"] or "need a new" in vector(name)["note"] for name in names)
 
@@ -130,6 +134,15 @@ def test_ledger():
         assert row.digest().hex() == case["digest"]
         assert row.follows(rows[-1] if rows else None)
         rows.append(row)
+
+
+def test_beacon():
+    """A time signed on another day is still read, under the public key that a policy names."""
+    given = vector("beacon")
+    key = AggregatorKey(id=given["key_id"], public_key=given["public_key"], from_="2020-01-01", until="2030-01-01")
+
+    assert read_beacon(bytes.fromhex(given["beacon"]), given["fleet"], [key]) == given["time_ms"]
+    assert time_topic(given["fleet"]) == given["topic"]
 
 
 def test_policy():
