@@ -70,6 +70,7 @@ def test_every_vector_says_what_a_change_of_it_needs():
         "bundle",
         "mechanisms",
         "beacon",
+        "peers",
     }
     assert all("needs a new" in vector(name)["note"] or "need a new" in vector(name)["note"] for name in names)
 
@@ -199,3 +200,18 @@ def test_mechanism(case):
     assert mechanism.expected_error(sums[0]) == pytest.approx(case["expected_error"], rel=1e-12)
     for interval, (low, high) in zip(mechanism.interval(sums, 0.95), case["interval"], strict=True):
         assert (interval.low, interval.high) == pytest.approx((low, high), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "case", vector("peers")["cases"], ids=lambda case: f"{case['library']} {case['oracle']} {case['epsilon']}"
+)
+def test_other_libraries_estimate_the_same(case):
+    """Where definitions agree: the same odds, no clipping. Our odds are dyadic, hence seven digits."""
+    labels = tuple(map(str, range(case.get("categories", len(case.get("counts", ()))))))
+    mechanism = build(case["mechanism"], case["epsilon"], labels, (0, 1))
+    if "counts" in case:
+        noised = [index for index, count in enumerate(case["counts"]) for _ in range(count)]
+    else:
+        noised = [mechanism.rank(members) for members in case["sets"]]
+
+    assert mechanism.estimate(mechanism.accumulate(noised)) == pytest.approx(case["estimate"], abs=1e-7)
