@@ -6,11 +6,11 @@ Both the daemon and a replayed fleet open their devices here.
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from discreet_agent.consent import Consent
-from discreet_agent.identity import keep_identity, lost, new_secret, read_identity
+from discreet_agent.identity import keep_identity, lost, mark_of, new_secret, read_identity
 from discreet_agent.pipeline import Device, Pipeline
 from discreet_agent.store.head import HEAD, HeadKeeper, read_head, write_head
 from discreet_agent.store.store import Store
@@ -45,7 +45,7 @@ def open_device(state_dir: Path, policy: VerifiedPolicy, clock: Clock) -> Iterat
         store = stack.enter_context(Store(state_dir / DATABASE))
         consent = Consent(state_dir)
         secret = _secret_with_head(state_dir, store)
-        head = HeadKeeper(state_dir / HEAD, store)
+        head = HeadKeeper(state_dir / HEAD, store, mark_of(secret))
         head.open()
         pipeline = Pipeline(Device(secret, policy, clock, consent), store, head)
         yield OpenDevice(pipeline, store, consent)
@@ -68,8 +68,8 @@ def _secret_with_head(state_dir: Path, store: Store) -> bytes:
     else:
         store.ledger.verify()
         secret = identity.secret
-    if kept is None:
-        write_head(state_dir / HEAD, store.ledger.head())
+    if kept is None or identity is None:
+        write_head(state_dir / HEAD, replace(store.ledger.head(), device=mark_of(secret)))
     keep_identity(state_dir, secret)
     return secret
 

@@ -6,6 +6,7 @@ apart from one of an earlier version, which kept no head yet and gets one once.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,6 +52,11 @@ def read_identity(state_dir: Path) -> Identity | None:
 def keep_identity(state_dir: Path, secret: bytes) -> None:
     """Make a secret durable; its ledger's head must be on disk already."""
     write_durably(state_dir / IDENTITY, f"{secret.hex()}\n{_WITH_HEAD}\n".encode())
+
+
+def mark_of(secret: bytes) -> str:
+    """Names a device in its own files without giving the secret away: a keyed hash, hex."""
+    return hashlib.blake2b(b"", key=secret, digest_size=16, person=b"discreet-device").hexdigest()
 
 
 def new_secret() -> bytes:

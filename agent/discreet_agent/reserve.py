@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from discreet_agent.schedule import begun_windows
 from discreet_agent.turns import on_turn
-from discreet_contract.accounting import Caps, Debit, cap_to_nano, check_caps
+from discreet_contract.accounting import Caps, Debit, cap_to_nano, check_caps, to_nano
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,12 +61,19 @@ class Reserve:
 
     def cost(self, plan: MetricPlan) -> int:
         """Nano-ε of one window. A memoised metric pays for its lifetime at first use, whatever its values will be."""
-        is_paid = plan.metric.is_memoised and self._store.memos.first_window(plan.name, plan.version) is not None
-        return 0 if is_paid else plan.mechanism.charge()
+        return 0 if self._is_paid(plan) else plan.mechanism.charge()
 
-    def _is_set_aside(self, plan: MetricPlan) -> bool:
-        """Whether a memoised metric's lifetime is reserved for an earlier window that has not closed yet."""
-        return plan.metric.is_memoised and self._store.reservations.sum_of(plan.name) > 0
+    def _aside(self, plan: MetricPlan) -> int:
+        """What to set aside: the declared ε, never below the charge, and known without OpenDP in an idle daemon.
+
+        A memoised metric that is paid for, or whose lifetime is set aside for an earlier window, needs nothing more.
+        """
+        if plan.metric.is_memoised and (self._is_paid(plan) or self._store.reservations.sum_of(plan.name) > 0):
+            return 0
+        return to_nano(plan.metric.epsilon)
+
+    def _is_paid(self, plan: MetricPlan) -> bool:
+        return plan.metric.is_memoised and self._store.memos.first_window(plan.name, plan.version) is not None
 
     def _start_over(self, next_windows: Mapping[str, int]) -> None:
         """Under another policy than the last one, what was decided about open windows is void."""
@@ -88,7 +95,7 @@ class Reserve:
             return
         spent = self._store.ledger.debits() + self._store.reservations.debits()
         for start, plan in windows:
-            debit = Debit(start, 0 if self._is_set_aside(plan) else self.cost(plan))
+            debit = Debit(start, self._aside(plan))
             refusal = check_caps(spent, self.caps, debit)
             if refusal is None:
                 self._store.reservations.add(plan.name, debit)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from itertools import accumulate
@@ -167,6 +167,7 @@ class LedgerEntry(msgspec.Struct, frozen=True, array_like=True):
 class _WrittenHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sequence: Annotated[int, msgspec.Meta(ge=0)]
     digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    device: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{0,32}$")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +176,11 @@ class LedgerHead:
 
     sequence: int
     digest: bytes  # of that row
+    device: str = field(default="", compare=False)  # whose ledger it is: a keyed hash of the secret, hex; "" unknown
 
     def encode(self) -> bytes:
         """As a line of JSON, the digest in hex."""
-        return msgspec.json.encode(_WrittenHead(self.sequence, self.digest.hex())) + b"\n"
+        return msgspec.json.encode(_WrittenHead(self.sequence, self.digest.hex(), self.device)) + b"\n"
 
     @classmethod
     def decode(cls, content: bytes) -> Self:
@@ -187,7 +189,7 @@ class LedgerHead:
             written = msgspec.json.decode(content, type=_WrittenHead)
         except msgspec.MsgspecError as exc:
             raise ValueError("not the head of a ledger") from exc
-        return cls(written.sequence, bytes.fromhex(written.digest))
+        return cls(written.sequence, bytes.fromhex(written.digest), written.device)
 
 
 EMPTY_LEDGER = LedgerHead(0, CHAIN_START)

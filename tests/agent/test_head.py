@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 
 import msgspec
 import pytest
@@ -252,4 +253,34 @@ def test_the_head_is_a_small_readable_file(bench, device):
     """So that an operator can look at it."""
     close_window(bench, device)
     kept = msgspec.json.decode((bench.folder / HEAD).read_bytes())
-    assert set(kept) == {"sequence", "digest"}
+    assert set(kept) == {"sequence", "digest", "device"}
+
+
+def test_an_old_identity_put_into_a_new_installation_stops_releases(bench):
+    """Its windows were reported already: the same report ids would come with a second draw."""
+    device = bench.open()
+    device.pipeline.close_windows()
+    assert close_window(bench, device) > 0
+    bench.close()
+    identity = (bench.folder / IDENTITY).read_bytes()
+    shutil.rmtree(bench.folder)
+    bench.at(START)
+    bench.open().pipeline.close_windows()
+    bench.close()
+    (bench.folder / IDENTITY).write_bytes(identity)
+
+    check_halted(bench, bench.open(), Halt.IDENTITY_CHANGED)
+
+
+def test_a_head_of_before_names_no_device_and_is_taken(bench, device):
+    """The next one names it."""
+    device.pipeline.close_windows()
+    close_window(bench, device)
+    bench.close()
+    head = read_head(bench.folder / HEAD)
+    (bench.folder / HEAD).write_bytes(replace(head, device="").encode())
+    again = bench.open()
+    assert again.pipeline.halted is None
+    close_window(bench, again, number=2)
+
+    assert read_head(bench.folder / HEAD).device == head.device != ""

@@ -53,6 +53,16 @@ def test_no_two_signatures_share_a_nonce():
         ("ALTERED", make_beacon("f", NOW, "test", OTHER)),
         ("ALTERED", msgspec.msgpack.encode([1, b"test\0\0\0\0", NOW, bytes(64)])),
     ],
+    ids=[
+        "nothing",
+        "too long",
+        "another form",
+        "no time",
+        "key",
+        "fleet",
+        "signer",
+        "signature",
+    ],  # signatures are random
 )
 def test_what_is_refused(rule, content):
     """Another fleet's, another key's, an altered one, anything else."""

@@ -7,7 +7,7 @@ that does not fit stops releases until somebody looks; receiving goes on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ class Halt(StrEnum):
 
     HEAD_MISSING = "HEAD_MISSING"
     HEAD_UNREADABLE = "HEAD_UNREADABLE"
+    IDENTITY_CHANGED = "IDENTITY_CHANGED"
     LEDGER_MISSING = "LEDGER_MISSING"
     LEDGER_OLDER = "LEDGER_OLDER"
     LEDGER_FORKED = "LEDGER_FORKED"
@@ -88,8 +89,9 @@ def write_head(path: Path, head: LedgerHead) -> None:
 class HeadKeeper:
     """Keeps the head behind one store's ledger. `halted` says why releases have stopped for good, or None."""
 
-    def __init__(self, path: Path, store: Store) -> None:
+    def __init__(self, path: Path, store: Store, device: str) -> None:
         self._path = path
+        self._device = device
         self._store = store
         self._head = EMPTY_LEDGER
         self.halted: Halted | None = None
@@ -103,6 +105,10 @@ class HeadKeeper:
             return
         if head is None:
             self.halted = Halted(Halt.HEAD_MISSING, f"{self._path} is gone")
+            return
+        if head.device not in {"", self._device}:
+            found = "the secret is another device's, or was put back from one: its windows may have been reported"
+            self.halted = Halted(Halt.IDENTITY_CHANGED, found)
             return
         self._head = head
         try:
@@ -125,7 +131,7 @@ class HeadKeeper:
         self.halted = self._judge()
         if self.halted is not None:
             return False
-        write_head(self._path, last)
+        write_head(self._path, replace(last, device=self._device))
         self._head = last
         return True
 
