@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from discreet_contract.mechanisms.distribution import quantiles
 from discreet_contract.mechanisms.dithered_bit import DitheredBit
 from discreet_contract.mechanisms.dithered_levels import DitheredLevels
+from discreet_contract.mechanisms.dithered_mix import DitheredMix
 from discreet_contract.mechanisms.local_hashing import LinearLocalHashing
 from discreet_contract.mechanisms.open_strings import estimate_dictionary
 from discreet_contract.policy.model import NONE_LABEL
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from discreet_aggregator.records import Cell
-    from discreet_contract.mechanisms.distribution import Quantile
+    from discreet_contract.mechanisms.distribution import Dithered, Quantile
     from discreet_contract.mechanisms.mechanism import Interval, Mechanism
     from discreet_contract.policy.plan import MetricPlan
 
@@ -109,9 +110,17 @@ def _figures(sums: Sequence[int], plan: MetricPlan) -> tuple[Figure, ...]:
         Figure(label, value * scale, ends.low * scale, ends.high * scale, math.sqrt(variance) * scale)
         for label, value, ends, variance in _columns(sums, plan.mechanism)
     ]
-    if isinstance(plan.mechanism, DitheredBit | DitheredLevels):
-        found += [_quantile(one, scale) for one in quantiles(plan.mechanism, sums, QUANTILES, LEVEL)]
+    holder = _distribution(plan.mechanism, sums)
+    if holder is not None:
+        found += [_quantile(one, scale) for one in quantiles(*holder, QUANTILES, LEVEL)]
     return tuple(found)
+
+
+def _distribution(mechanism: Mechanism, sums: Sequence[int]) -> tuple[Dithered, Sequence[int]] | None:
+    """What holds the values' distribution: the mechanism itself, of a mixture the part with more reports."""
+    if isinstance(mechanism, DitheredMix):
+        return mechanism.parts(sums)[0]
+    return (mechanism, sums) if isinstance(mechanism, DitheredBit | DitheredLevels) else None
 
 
 def _quantile(found: Quantile, scale: float) -> Figure:

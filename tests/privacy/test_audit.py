@@ -325,6 +325,7 @@ MECHANISMS = [
     build("llh-1", 1.0, tuple(f"c{i}" for i in range(100)), (0, 1)),
     build("dbit-1", 1.0, (), (-20, 40)),
     build("dlev-1", 2.0, (), (0, 40)),
+    build("dmix-1", 1.1, (), (0, 40)),
     build("dlap-1", 1.0, (), (0, 40)),
     build("lgrr-1", 2.0, tuple("abc"), (0, 1), draws=2),
     build("msel-krr-1", 1.0, tuple("abcd"), (0, 1), at_most=2),

@@ -17,6 +17,7 @@ from discreet_contract.accounting import NANO, to_nano
 from discreet_contract.errors import IllegalPayloadError
 from discreet_contract.mechanisms.dithered_bit import DitheredBit
 from discreet_contract.mechanisms.dithered_levels import DitheredLevels
+from discreet_contract.mechanisms.dithered_mix import DitheredMix
 from discreet_contract.mechanisms.k_ary import KAryResponse
 from discreet_contract.mechanisms.local_hashing import MAX_CELLS, LinearLocalHashing
 from discreet_contract.mechanisms.mechanism import odds_of
@@ -55,6 +56,8 @@ SMALL = {
     "dlev-1 to 2": lambda epsilon: DitheredLevels(epsilon, 0, 2),
     "dlev-1 to 11": lambda epsilon: DitheredLevels(epsilon, -4, 7),
     "dlev-1 to 130": lambda epsilon: DitheredLevels(epsilon, 0, 130),
+    "dmix-1 to 2": lambda epsilon: DitheredMix(epsilon, 0, 2),
+    "dmix-1 to 11": lambda epsilon: DitheredMix(epsilon, -4, 7),
     "dbit-1 to 260": lambda epsilon: DitheredBit(epsilon, 0, 260),
 }
 
@@ -71,7 +74,7 @@ def small(epsilons):
 
 def truths(mechanism, value):
     """What an estimate over one device of this value should say."""
-    if mechanism.id in {"rr-1", "dbit-1", "dlev-1"}:
+    if mechanism.id in {"rr-1", "dbit-1", "dlev-1", "dmix-1"}:
         return [value]
     if mechanism.id.startswith("msel"):
         return [float(value >> label & 1) for label in range(len(mechanism.labels))]
@@ -326,7 +329,7 @@ DRAWS = 3000
 FALSE_ALARM = 1e-8  # of one comparison; there are fewer than a hundred
 # Dvoretzky–Kiefer–Wolfowitz (Massart): P(sup |F̂ − F| > t) ≤ 2·exp(−2·n·t²), whatever the distribution.
 TOLERANCE = math.sqrt(math.log(2 / FALSE_ALARM) / (2 * DRAWS))
-DRAWN = ["sss-1 of 9", "msel-krr-1, 2 of 4", "llh-1 of 10", "dbit-1 to 10", "dlev-1 to 11"]
+DRAWN = ["sss-1 of 9", "msel-krr-1, 2 of 4", "llh-1 of 10", "dbit-1 to 10", "dlev-1 to 11", "dmix-1 to 11"]
 
 
 def distance(drawn, odds):

@@ -19,6 +19,7 @@ from discreet_contract.mechanisms.catalogue import build
 from discreet_contract.mechanisms.distribution import quantiles, survival
 from discreet_contract.mechanisms.dithered_bit import DitheredBit
 from discreet_contract.mechanisms.dithered_levels import DitheredLevels
+from discreet_contract.mechanisms.dithered_mix import DitheredMix
 from discreet_contract.mechanisms.mechanism import odds_of
 
 LEVEL = 0.95
@@ -189,6 +190,25 @@ def test_a_mean_of_levels_is_held_as_often_as_said(steps, epsilon, devices, spre
     held = np.array([end.low <= total / devices <= end.high for end in ends])
 
     assert held[where.ravel()].mean() >= FLOOR - 3 * math.sqrt(FLOOR * (1 - FLOOR) / runs)
+
+
+@pytest.mark.parametrize("spread", SPREADS)
+@pytest.mark.parametrize("devices", [50, 500])
+def test_a_mean_of_a_mixture_is_held_as_often_as_said(devices, spread):
+    """Payloads drawn from the exact odds, coin included, at the ε for which `auto` takes it."""
+    mechanism, runs, steps = DitheredMix(1.1, 0, 28), 1000, 28
+    rng, total, left = generator(spread, "mix", devices), 0, devices
+    drawn = np.zeros((runs, len(mechanism.outputs())), dtype=np.int64)
+    for share, at in [*SPREADS[spread], (1.0, 0.0)]:  # whom rounding leaves over hold the lowest value
+        there, value = min(round(share * devices), left), round(at * steps)
+        left -= there
+        total += there * value
+        drawn += rng.multinomial(there, [float(p) for p in odds_of(mechanism, value).values()], runs)
+    every = np.arange(len(mechanism.outputs()))
+    ends = [mechanism.interval(mechanism.accumulate(np.repeat(every, row)).tolist(), LEVEL)[0] for row in drawn]
+    held = np.mean([end.low <= total / devices <= end.high for end in ends])
+
+    assert held >= FLOOR - 3 * math.sqrt(FLOOR * (1 - FLOOR) / runs)
 
 
 def draw_sums(mechanism, values, rng):

@@ -42,7 +42,7 @@ HEX_FIELDS = {"policy_hash", "payload", "report_id", "receipt_key", "device_secr
 
 MECHANISM_FIELDS = {
     *("truth", "lie", "scale", "reach", "payload_bytes"),
-    *("field", "digits", "directions", "size", "buckets", "groups", "levels", "step"),
+    *("field", "digits", "directions", "size", "buckets", "groups", "levels", "step", "odds_of_levels"),
 }
 
 

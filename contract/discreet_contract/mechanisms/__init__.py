@@ -10,6 +10,7 @@ memoised             lgrr-1  one of a few, reported often, that stays
 multi_select         msel-…  several of many, through one of the three above
 dithered_bit         dbit-1  a bounded integer, ε up to about 1.1; its distribution as well
 dithered_levels      dlev-1  the same for larger ε
+dithered_mix         dmix-1  one of the two by a public coin, for ε in between
 discrete_laplace     dlap-1  a clamped integer
 distribution       survival curve and quantiles from the sums of the dithered ones
 histogram          which bucket a number falls into

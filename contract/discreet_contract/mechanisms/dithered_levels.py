@@ -177,6 +177,10 @@ class DitheredLevels:
         """See `Mechanism.expected_error`; the worst case is every device at the value of most noise."""
         return math.sqrt(self._worst(self.levels) / devices)
 
+    def variance_at(self, value: int) -> float:
+        """Variance of what one report says of a device `value` steps above `low`."""
+        return self._odds.variance(value / self.step) * (self.step / self.gap) ** 2
+
     def curve(self, sums: Sequence[int]) -> list[CurveCount]:
         """Reports and those beyond level j, for each j and group of T: thresholds from the smallest to the largest."""
         table, found = self._table(sums).tolist(), []

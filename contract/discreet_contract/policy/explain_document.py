@@ -21,6 +21,7 @@ _MECHANISMS = {
     "dlap-1": "adds discrete Laplace noise to an integer kept within its bounds",
     "dbit-1": "says whether a number reaches a public random threshold, truly or not by fixed odds (dithered bit)",
     "dlev-1": "says how many public thresholds a number reaches, truly or not by fixed odds (dithered levels)",
+    "dmix-1": "answers as dbit-1 or as dlev-1 does, as a public coin says",
     "sss-1": "names a set of categories that holds its own by fixed odds (subset selection)",
     "llh-1": "gives a public random hash of its category, truly or not by fixed odds (linear local hashing)",
     "lgrr-1": "answers once by fixed odds, keeps that answer, and in each window repeats it by fixed odds (L-GRR)",

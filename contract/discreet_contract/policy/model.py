@@ -45,6 +45,7 @@ MechanismId: TypeAlias = Literal[
     "dlap-1",
     "dbit-1",
     "dlev-1",
+    "dmix-1",
     "msel-krr-1",
     "msel-sss-1",
     "msel-llh-1",
