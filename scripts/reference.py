@@ -24,6 +24,7 @@ from discreet_contract.cli.main import discreet
 from discreet_contract.mechanisms.discrete_laplace import DiscreteLaplace
 from discreet_contract.mechanisms.dithered_bit import DitheredBit
 from discreet_contract.mechanisms.dithered_levels import DitheredLevels
+from discreet_contract.mechanisms.dithered_mix import DitheredMix
 from discreet_contract.mechanisms.k_ary import KAryResponse
 from discreet_contract.mechanisms.local_hashing import LinearLocalHashing
 from discreet_contract.mechanisms.multi_select import MultiSelect
@@ -262,6 +263,9 @@ def extreme_reports() -> Iterator[tuple[str, Mechanism, float, float]]:
     levels = DitheredLevels(2.0, 0, 40)
     worth = max(levels.estimate(levels.accumulate([one]))[0] for one in levels.outputs())
     yield "`dlev-1`, mean of 0 … 40, ε = 2", levels, worth, 40.0
+    mix = DitheredMix(1.1, 0, 40)
+    worth = max(mix.estimate(mix.accumulate([one]))[0] for one in mix.outputs())
+    yield "`dmix-1`, mean of 0 … 40, ε = 1.1", mix, worth, 40.0
     dlap = DiscreteLaplace(1.0, 0, 40)
     yield "`dlap-1`, mean of 0 … 40", dlap, float(dlap.high + dlap.reach), float(dlap.high - dlap.low)
 
