@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
 
 from discreet_contract.condition import FieldValue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_ID_BYTES = 64
 
@@ -90,3 +93,11 @@ class NoisedValue:
 
 
 Received: TypeAlias = EventLine | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one sender sent at once. `sender` is its name in the policy; "" where the policy names no senders."""
+
+    sender: str
+    items: Sequence[Received]
