@@ -121,6 +121,10 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
         "Unix socket, mode 0660. Empty: `$XDG_RUNTIME_DIR/discreet/agent.sock`, else `/run/discreet/agent.sock`."
     ),
     "AgentConfig.resend_seconds": "First wait for a receipt. It doubles with every resend, up to an hour, with jitter.",
+    "AgentConfig.min_free_disk_bytes": (
+        "What must stay free on the disk of `state_dir`. Below it events are refused (`STORE_UNAVAILABLE`); deleting, "
+        "closing windows and sending go on. 0: no limit."
+    ),
     "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",
     "AggregatorConfig.state_dir": "Database and lock file.",

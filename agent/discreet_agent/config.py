@@ -25,6 +25,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_dir: str = ""
     socket: str = ""
     resend_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 60.0  # first wait for a receipt
+    min_free_disk_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64_000_000
     log_json: bool = True
 
 
@@ -38,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True):
     state_dir: Path
     socket: Path
     resend_seconds: float
+    min_free_disk_bytes: int
     log_json: bool
 
 
@@ -55,6 +57,7 @@ def load_settings(named: Path | None) -> Settings:
         state_dir=base / config.state_dir if config.state_dir else _state_dir(),
         socket=base / config.socket if config.socket else _socket(),
         resend_seconds=config.resend_seconds,
+        min_free_disk_bytes=config.min_free_disk_bytes,
         log_json=config.log_json,
     )
 

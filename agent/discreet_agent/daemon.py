@@ -3,6 +3,7 @@
 Everything that touches the store runs in the event loop's thread. Once a second a tick
 looks at consent, closes windows that are over and sends what is due; trouble that may
 pass is logged and tried again at the next tick, any other ends the process loudly.
+Where the folder cannot be opened, `waiting` serves the socket until it can.
 """
 
 from __future__ import annotations
@@ -11,22 +12,27 @@ import asyncio
 import errno
 import signal
 from contextlib import AsyncExitStack
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from discreet_agent import status
-from discreet_agent.device import OpenDevice, open_device
+from discreet_agent.device import DATABASE, OpenDevice, open_device
+from discreet_agent.disk import FreeDisk
 from discreet_agent.event import EventRefusal, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
 from discreet_agent.policies import Policies, in_force
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
+from discreet_agent.store.aside import forget_old_copy
+from discreet_agent.waiting import CANNOT_STORE, describe_trouble, wait_for_store
 from discreet_contract.beacon import read_beacon
+from discreet_contract.broker import backoff_seconds
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
-from discreet_contract.errors import DiscreetError, RetryableError, SignatureRefusedError
+from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, SignatureRefusedError
 from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
@@ -39,6 +45,10 @@ if TYPE_CHECKING:
 
 TICK_SECONDS = 1.0
 FORGET_SECONDS = 600
+
+NEARLY_FULL = Refused(
+    EventRefusal.STORE_UNAVAILABLE, "the device's disk is nearly full (min_free_disk_bytes); send again later"
+)
 
 _ACCEPT_LATER = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -59,6 +69,10 @@ class Daemon:
         self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
         self._link = MqttLink(
             settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived, self._time_arrived
+        )
+        self._disk = FreeDisk(settings.state_dir, settings.min_free_disk_bytes)
+        self._trouble: RetryableError | None = (
+            None  # why the latest attempt to store failed; None after one that did not
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -84,7 +98,10 @@ class Daemon:
                 "started", socket=str(self._settings.socket), fleet=self._policy.fleet, policy=self._policy.version
             )
             while not self._stopping.is_set():
-                self._tick()
+                try:
+                    self._tick()
+                except RetryableError as exc:
+                    self._note_trouble("trouble, trying again", exc)
                 await self._pause()
         if self._fatal is not None:
             raise self._fatal
@@ -124,16 +141,28 @@ class Daemon:
         if consent.refusal(self._policy) is not None:  # the newer one asks for more
             return
         self._hear_time()
-        try:
-            self._sample()
-            self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
-            made = self._device.pipeline.close_windows()
-            if made:
-                log.info("window closed", reports=made)
-            self._send()
-            self._forget()
-        except RetryableError as exc:
-            log.warning("trouble, trying again", problem=str(exc), next_step=exc.hint)
+        self._recover()
+        self._forget()  # first, and also where little else works: it makes room
+        self._sample()
+        self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
+        made = self._device.pipeline.close_windows()
+        if made:
+            log.info("window closed", reports=made)
+        self._send()
+
+    def _note_trouble(self, what: str, exc: RetryableError) -> None:
+        """Say it once, not at every attempt."""
+        if self._trouble is None or str(self._trouble) != str(exc):
+            log.warning(what, problem=str(exc), next_step=exc.hint)
+        self._trouble = exc
+
+    def _recover(self) -> None:
+        """After trouble: write down that there was some. If that works, it is over."""
+        if self._trouble is not None:
+            with self._device.store.transaction():
+                self._device.store.count("store_troubles")
+            self._trouble = None
+            log.info("the device can store again")
 
     def _obey_newer(self) -> None:
         """Take a newer policy from the file or the broker: first on disk, then in force, then in the trail."""
@@ -219,24 +248,45 @@ class Daemon:
     def _forget(self) -> None:
         now_ms = self._clock.boot_ms()
         if now_ms >= self._next_forget_ms:
-            self._next_forget_ms = now_ms + FORGET_SECONDS * 1000
             self._device.pipeline.forget()
             self._write_refusals()
+            shortest = min(seconds(signal.retention) for signal in self._policy.signals.values())
+            if forget_old_copy(self._settings.state_dir / DATABASE, shortest, self._clock.now_ms()):
+                log.info("the corrupt database that was set aside is deleted")
+            self._next_forget_ms = now_ms + FORGET_SECONDS * 1000
 
     def _record(self, received: Sequence[Received]) -> Sequence[Refused | None]:
         try:
+            shortage = self._disk.shortage()
+            if shortage is not None and self._device.consent.refusal(self._policy) is None:
+                return self._turn_away(received, NEARLY_FULL)
             return self._device.pipeline.record(received)
         except RetryableError as exc:
-            log.warning("nothing stored", problem=str(exc), next_step=exc.hint)
-            return [Refused(EventRefusal.STORE_UNAVAILABLE, "the device cannot store now; send again later")] * len(
-                received
-            )
+            self._note_trouble("nothing stored", exc)
+            return self._turn_away(received, CANNOT_STORE)
+
+    def _turn_away(self, received: Sequence[Received], refusal: Refused) -> list[Refused | None]:
+        refused: list[Refused | None] = [refusal] * len(received)
+        self._device.pipeline.count_refused([refusal] * len(received))
+        return refused
 
     def _answer(self, query: str) -> dict[str, Any]:
         try:
             return self._describe(query)
+        except CorruptStoreError as exc:
+            self._fatal = exc  # ended, set aside, begun anew; see `run_daemon`
+            self._stopping.set()
+            return {"error": type(exc).__name__, "detail": str(exc), "next": exc.hint}
         except DiscreetError as exc:
             return {"error": type(exc).__name__, "detail": str(exc), "next": exc.hint}
+
+    @property
+    def _stored(self) -> str:
+        """Whether events can be stored now; where not, why and what to do."""
+        if self._trouble is not None:
+            return describe_trouble(self._trouble)
+        shortage = self._disk.shortage()
+        return "ok" if shortage is None else f"refuses events: {shortage} (min_free_disk_bytes); free the disk"
 
     def _describe(self, query: str) -> dict[str, Any]:
         store = self._device.store
@@ -245,7 +295,8 @@ class Daemon:
                 broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
                 key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
                 releases = status.releases(self._device.pipeline.halted, key_valid=key_valid)
-                return status.describe(store, self._policies, self._device.consent, broker=broker, releases=releases)
+                running = status.Running(broker=broker, releases=releases, stored=self._stored)
+                return status.describe(store, self._policies, self._device.consent, running)
             case "sent":
                 return {"sent": status.describe_sent(store.outbox)}
             case "ledger":
@@ -269,12 +320,12 @@ class Daemon:
 
     def _settle(self, message: bytes) -> None:
         receipts = read_receipts(message)
-        if not receipts or self._device.consent.refusal(self._policy) is not None:
-            return
         try:
+            if not receipts or self._device.consent.refusal(self._policy) is not None:
+                return
             settled = self._device.pipeline.settle(receipts)
         except RetryableError as exc:  # the resend will ask for the receipt again
-            log.warning("receipts not stored", problem=str(exc), next_step=exc.hint)
+            self._note_trouble("receipts not stored", exc)
             return
         self._courier.settled(receipts)
         if settled:
@@ -282,8 +333,21 @@ class Daemon:
 
 
 def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
-    """Open the device and serve until SIGTERM or SIGINT."""
+    """Open the device and serve until SIGTERM or SIGINT; wait where that cannot be done now, and say so.
+
+    After a corrupt database, which is set aside, the device is opened anew. Each time the pause grows.
+    """
     clock = clock or SystemClock()
+    for attempt in count():
+        try:
+            _open_and_serve(settings, clock)
+        except (RetryableError, CorruptStoreError) as exc:
+            if asyncio.run(wait_for_store(settings.socket, exc, backoff_seconds(attempt))):
+                continue
+        return
+
+
+def _open_and_serve(settings: Settings, clock: Clock) -> None:
     make_state_folder(settings.state_dir)
     policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
     with open_device(settings.state_dir, policies.start().policy, clock) as device:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from discreet_contract.accounting import NANO
+from discreet_contract.errors import DiscreetError, RetryableError
 from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
@@ -19,18 +21,29 @@ if TYPE_CHECKING:
     from discreet_agent.store.store import Store
     from discreet_agent.store.trail import Trail
     from discreet_contract.accounting import BudgetRefusal, LedgerEntry
+    from discreet_contract.policy.model import Policy
 
 
-def describe(store: Store, policies: Policies, consent: Consent, *, broker: str, releases: str) -> dict[str, Any]:
-    """The whole status as JSON builtins; `broker` is "connected" or why not, `releases` "running" or why not."""
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What only the running daemon knows, each in words."""
+
+    broker: str  # "connected", or why not
+    releases: str  # "running", or why not
+    stored: str  # "ok", or why nothing can be stored, and the next step
+
+
+def describe(store: Store, policies: Policies, consent: Consent, running: Running) -> dict[str, Any]:
+    """The whole status as JSON builtins; without what the store would say where it cannot be read now."""
     obeyed = policies.obeyed
     policy = obeyed.policy
-    refusal = consent.refusal(policy.policy)
-    blocks, events = store.raw.size()
-    spent = sum(debit.nano for debit in store.ledger.debits())
+    stored, facts = running.stored, {}
+    try:
+        facts = _describe_store(store, policies)
+    except RetryableError as exc:
+        stored = f"cannot be read: {exc}; {exc.hint}"
     return {
-        "state": "on" if refusal is None else "off",
-        "why_off": refusal,
+        **_describe_consent(consent, policy.policy),
         "policy": {
             "fleet": policy.policy.fleet,
             "version": policy.policy.version,
@@ -40,14 +53,31 @@ def describe(store: Store, policies: Policies, consent: Consent, *, broker: str,
             "log": {"size": obeyed.head.size, "root": obeyed.head.root, "signed_at": _iso(obeyed.head.time_ms // 1000)},
             "refused": _policy_refusal(policies.refusal),
         },
-        "broker": broker,
-        "releases": releases,
+        "broker": running.broker,
+        "releases": running.releases,
+        "store": stored,
+        **facts,
+    }
+
+
+def _describe_consent(consent: Consent, policy: Policy) -> dict[str, Any]:
+    try:
+        refusal = consent.refusal(policy)
+    except DiscreetError as exc:
+        return {"state": "unknown", "why_off": f"{exc}; {exc.hint}"}
+    return {"state": "on" if refusal is None else "off", "why_off": refusal}
+
+
+def _describe_store(store: Store, policies: Policies) -> dict[str, Any]:
+    blocks, events = store.raw.size()
+    spent = sum(debit.nano for debit in store.ledger.debits())
+    return {
         "raw": {"blocks": blocks, "events": events},
         "reports_waiting": store.outbox.waiting(),
         "epsilon_spent": spent / NANO,
         "epsilon_reserved": sum(debit.nano for debit in store.reservations.debits()) / NANO,
         "last_refusal": _refusal(store.ledger.last_refusal()),
-        "next_windows": {name: _iso(_next_window(store, name)) for name in policy.plans},
+        "next_windows": {name: _iso(_next_window(store, name)) for name in policies.obeyed.policy.plans},
         "counters": _counters(store, policies),
     }
 

@@ -78,9 +78,11 @@ class SocketReceiver:
         if self._server is None:
             return
         self._server.close()
-        self.flush()
-        for connection in tuple(self.connections):
-            connection.close()
+        try:
+            self.flush()
+        finally:  # whoever was not answered must see the end, to send again
+            for connection in tuple(self.connections):
+                connection.close()
         await asyncio.sleep(0)  # a closed transport lets go of its socket in the loop's next turn
         self._server = None
         self._path.unlink(missing_ok=True)

@@ -47,10 +47,15 @@ class Recording:
             self._store.raw.append(events, self._retention)
             self._tally(events)
             self._store.count("events_accepted", by=len(events))
-            self._count_refusals([item for item in outcomes if isinstance(item, Refused)])
+            self.count_refused([item for item in outcomes if isinstance(item, Refused)])
             self._write_refusals()
         self._unwritten.clear()
         return [item if isinstance(item, Refused) else None for item in outcomes]
+
+    def count_refused(self, refused: Sequence[Refused]) -> None:
+        """In memory, until something is stored."""
+        for item in refused:
+            self._unwritten[item.reason] = self._unwritten.get(item.reason, 0) + 1
 
     def write_refusals(self) -> None:
         """Write down what was only counted, in a transaction of its own, if there is anything."""
@@ -97,12 +102,8 @@ class Recording:
     def _all_refused(self, checked: Sequence[Event | Refused]) -> list[Refused | None]:
         """Nothing to store: count in memory, so that a flood of bad input costs no disk writes."""
         refused = [item for item in checked if isinstance(item, Refused)]
-        self._count_refusals(refused)
+        self.count_refused(refused)
         return list(refused)
-
-    def _count_refusals(self, refused: Sequence[Refused]) -> None:
-        for item in refused:
-            self._unwritten[item.reason] = self._unwritten.get(item.reason, 0) + 1
 
     def _write_refusals(self) -> None:
         for reason, count in self._unwritten.items():

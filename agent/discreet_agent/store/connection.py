@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+FAILURES = (
+    sqlite3.Error,
+    UnicodeDecodeError,
+)  # the latter: text, also SQLite's own message, of a page that is nonsense
 _HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NEXT_STEP = {
@@ -38,7 +42,7 @@ class Cursor(sqlite3.Cursor):
         """See `sqlite3.Cursor.execute`."""
         try:
             super().execute(sql, parameters)
-        except sqlite3.Error as exc:
+        except FAILURES as exc:
             raise self.connection.translated(exc) from exc
         return self
 
@@ -46,28 +50,28 @@ class Cursor(sqlite3.Cursor):
         """See `sqlite3.Cursor.executemany`."""
         try:
             super().executemany(sql, parameters)
-        except sqlite3.Error as exc:
+        except FAILURES as exc:
             raise self.connection.translated(exc) from exc
         return self
 
     def __next__(self) -> Any:
         try:
             return super().__next__()
-        except sqlite3.Error as exc:
+        except FAILURES as exc:
             raise self.connection.translated(exc) from exc
 
     def fetchone(self) -> Any:
         """See `sqlite3.Cursor.fetchone`."""
         try:
             return super().fetchone()
-        except sqlite3.Error as exc:
+        except FAILURES as exc:
             raise self.connection.translated(exc) from exc
 
     def fetchall(self) -> list[Any]:
         """See `sqlite3.Cursor.fetchall`."""
         try:
             return super().fetchall()
-        except sqlite3.Error as exc:
+        except FAILURES as exc:
             raise self.connection.translated(exc) from exc
 
 
@@ -85,7 +89,7 @@ class Connection(sqlite3.Connection):
         """See `sqlite3.Connection.executemany`."""
         return self.cursor(Cursor).executemany(sql, parameters)
 
-    def translated(self, exc: sqlite3.Error) -> RetryableError | StoreError:
+    def translated(self, exc: Exception) -> RetryableError | StoreError:
         """What this failure means for the agent."""
         self.is_suspect = self.is_suspect or _code(exc) not in _HELD
         return translated(exc, self.path)
@@ -101,16 +105,17 @@ def connect(path: Path) -> Connection:
     return connection
 
 
-def translated(exc: sqlite3.Error, path: Path) -> RetryableError | StoreError:
+def translated(exc: Exception, path: Path) -> RetryableError | StoreError:
     """The exception to raise for one of SQLite's; its text names the file and what SQLite says, never a value."""
     code = _code(exc)
     if code in _NEXT_STEP:
         return RetryableError(f"{path}: {exc}", hint=f"{_NEXT_STEP[code]}; the agent tries again")
-    if code in _CORRUPT or (code is None and "UTF-8" in str(exc)):
-        return CorruptStoreError(f"{path}: {exc}", hint="the agent sets it aside and starts anew; look at the disk")
+    if code in _CORRUPT or isinstance(exc, UnicodeDecodeError) or (code is None and "UTF-8" in str(exc)):
+        hint = "the agent sets it aside and starts anew; look at the disk"
+        return CorruptStoreError(f"{path}: the database is corrupt", hint=hint)
     return StoreError(f"{path}: {exc}", hint="check the file's owner and the disk; keep a copy before repairing")
 
 
-def _code(exc: sqlite3.Error) -> int | None:
+def _code(exc: Exception) -> int | None:
     code = getattr(exc, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

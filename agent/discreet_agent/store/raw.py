@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from discreet_agent.event import Event
+from discreet_contract.errors import StoreError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,7 +43,11 @@ class RawLog:
     def events(self) -> Iterator[Event]:
         """Every event still kept, in the order of arrival."""
         for [body] in self._connection.execute("SELECT body FROM raw_blocks ORDER BY id"):
-            yield from _decoder.decode(zlib.decompress(body))
+            try:
+                events = _decoder.decode(zlib.decompress(body))
+            except (zlib.error, msgspec.MsgspecError) as exc:
+                raise StoreError("a raw block cannot be read", hint="look at the disk") from exc
+            yield from events
 
     def admit_id(self, event_id: str, expires_at: int) -> bool:
         """Remember a sender's event id; False where it was seen before."""

@@ -1,0 +1,59 @@
+"""The socket while the device's folder cannot be opened: status says why, senders are told to come again.
+
+A read-only or full disk, a database that another process holds: a daemon that ended there would be started again and
+again, and would say nothing to anybody who asks it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from discreet_agent.event import EventRefusal, Refused
+from discreet_agent.receive.socket import SocketReceiver
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from discreet_agent.event import Received
+    from discreet_contract.errors import DiscreetError
+
+CANNOT_STORE = Refused(EventRefusal.STORE_UNAVAILABLE, "the device cannot store now; send again later")
+
+log = structlog.get_logger()
+
+
+async def wait_for_store(socket: Path, problem: DiscreetError, seconds: float) -> bool:
+    """Serve the socket without a store for a while; False if the agent was told to stop meanwhile."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    log.warning("cannot work yet, trying again", problem=str(problem), next_step=problem.hint, seconds=round(seconds))
+    receiver = SocketReceiver(socket, _refuse_all, lambda _query: describe_waiting(problem))
+    await receiver.start()
+    try:
+        await asyncio.wait_for(stopping.wait(), seconds)
+    except TimeoutError:
+        return True
+    finally:
+        await receiver.close()
+    return False
+
+
+def describe_waiting(problem: DiscreetError) -> dict[str, Any]:
+    """The answer to every query."""
+    return {"state": "waiting", "why_off": None, "store": describe_trouble(problem)}
+
+
+def describe_trouble(problem: DiscreetError) -> str:
+    """Why nothing can be stored, and the next step."""
+    return f"unavailable: {problem}; {problem.hint}"
+
+
+def _refuse_all(received: Sequence[Received]) -> Sequence[Refused]:
+    return [CANNOT_STORE] * len(received)
