@@ -26,10 +26,9 @@ from discreet_agent.store.head import Halt
 from discreet_agent.store.outbox import OutboxRow
 from discreet_agent.store.tallies import Scheduled
 from discreet_agent.summarise import bound, describe, randomise, randomise_memoised
-from discreet_agent.tally import concerns, conclude, fold
+from discreet_agent.tally import compile_tally, conclude, group_by_signal
 from discreet_agent.validate import validate
 from discreet_contract.accounting import Debit, check_caps
-from discreet_contract.clock import window_start
 from discreet_contract.durations import seconds
 from discreet_contract.mechanisms.memoised import MemoisedResponse
 from discreet_contract.wire import verdict_name
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from discreet_agent.event import BoundedValue, NoisedValue, Received
     from discreet_agent.store.head import Halted, HeadKeeper
     from discreet_agent.store.store import Store
+    from discreet_agent.tally import SignalGroup, Tally
     from discreet_contract.clock import Clock
     from discreet_contract.policy.model import AggregatorKey
     from discreet_contract.policy.plan import MetricPlan
@@ -95,6 +95,7 @@ class Pipeline:
         self._device = device
         self._signals = policy.signals
         self._plans = device.policy.plans
+        self._tallies = [compile_tally(plan, self._signals[plan.metric.from_]) for plan in self._plans.values()]
         self._retention = {name: seconds(signal.retention) for name, signal in policy.signals.items()}
         self._reserve = Reserve(self._store, device.policy, device.secret)
 
@@ -129,23 +130,21 @@ class Pipeline:
         return Refused(EventRefusal.DUPLICATE, "an event with this id is already stored")
 
     def _tally(self, events: Sequence[Event]) -> None:
-        for plan in self._plans.values():
-            signal = self._signals[plan.metric.from_]
-            scheduled = self._store.tallies.scheduled(plan.name)
-            states: dict[int, object] = {}
-            for event in events:
-                if not concerns(plan.metric, event):
-                    continue
-                start = window_start(event.time_ms // 1000, plan.metric.window_seconds)
-                if scheduled is not None and start < scheduled.next_window:
-                    is_late = start >= scheduled.first_window
-                    self._store.count("events_late" if is_late else "events_before_enrolment", plan.name)
-                    continue
-                if start not in states:
-                    states[start] = self._store.tallies.load(plan.name, plan.version, start)
-                states[start] = fold(plan, signal, states[start], event)
-            for start, state in states.items():
-                self._store.tallies.save(plan.name, plan.version, start, state)
+        groups = group_by_signal(events)
+        for tally in self._tallies:
+            if tally.signal in groups:
+                self._fold(tally, groups[tally.signal])
+
+    def _fold(self, tally: Tally, group: SignalGroup) -> None:
+        tallies = self._store.tallies
+        scheduled = tallies.scheduled(tally.name)
+        for start, events in tally.concerned(group):
+            if scheduled is not None and start < scheduled.next_window:
+                is_late = start >= scheduled.first_window
+                self._store.count("events_late" if is_late else "events_before_enrolment", tally.name, by=len(events))
+                continue
+            state = tallies.load(tally.name, tally.version, start)
+            tallies.save(tally.name, tally.version, start, tally.fold(state, events))
 
     # --- a window closes -------------------------------------------------------------------
 
