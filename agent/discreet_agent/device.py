@@ -75,9 +75,13 @@ def _open_parts(parts: ExitStack, state_dir: Path, policy: VerifiedPolicy, clock
 
 
 def _count_copy(store: Store, database: Path) -> None:
-    """Once for each database that was set aside, also where the process was killed in the middle of it."""
+    """Once for each database that was set aside, also where the process was killed in the middle of it.
+
+    First the keys of its raw events are destroyed: nobody needs to open them any more, and nobody shall.
+    """
     made_ms = set_aside_at_ms(database)
     if made_ms is not None and store.recall(_COUNTED_COPY) != made_ms:
+        store.keys.destroy(store.keys.buckets())
         with store.transaction():
             store.count("databases_set_aside")
             store.remember(_COUNTED_COPY, made_ms)

@@ -1,8 +1,9 @@
 """A corrupt database set aside: out of the way, so that the device goes on with a new one, and forgotten soon.
 
 One copy is kept, for people who want to look, as long as the shortest retention of the policy, a day at most (P3).
-It is never read again: what the device has given away is known from `ledger.head`, which the new, empty ledger does
-not hold, so releases stay stopped if anything was ever charged (P2).
+Whoever opens the new database destroys the keys of the raw events in the copy. It is never read again: what the device
+has given away is known from `ledger.head`, which the new, empty ledger does not hold, so releases stay stopped if
+anything was ever charged (P2).
 """
 
 from __future__ import annotations

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from discreet_agent.store.connection import connect, translated
+from discreet_agent.store.deletions import Deletions
+from discreet_agent.store.keys import KEYS, KeyRing, handed_over
 from discreet_agent.store.ledger import Ledger
 from discreet_agent.store.memos import Memos
 from discreet_agent.store.outbox import Outbox
 from discreet_agent.store.raw import RawLog
 from discreet_agent.store.reservations import Reservations
 from discreet_agent.store.schema import MIGRATIONS
+from discreet_agent.store.seen import Seen
 from discreet_agent.store.tallies import Tallies
 from discreet_agent.store.trail import Trail
 from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, StoreError
@@ -48,8 +51,10 @@ class Store:
         self._path = path
         self._connection: Connection | None = None
         self._is_entered = False
+        self.keys = KeyRing(path.with_name(KEYS), handed_over())
 
     def __enter__(self) -> Self:
+        self.keys.open()
         self._open()
         self._is_entered = True
         return self
@@ -78,8 +83,18 @@ class Store:
 
     @property
     def raw(self) -> RawLog:
-        """Raw blocks and event ids."""
-        return RawLog(self.connection)
+        """Raw blocks."""
+        return RawLog(self.connection, self.keys)
+
+    @property
+    def seen(self) -> Seen:
+        """Ids of events that came in lately, or were retracted."""
+        return Seen(self.connection)
+
+    @property
+    def deletions(self) -> Deletions:
+        """Receipts of what was forgotten."""
+        return Deletions(self.connection)
 
     @property
     def tallies(self) -> Tallies:
@@ -133,6 +148,21 @@ class Store:
     def truncate_log(self) -> None:
         """Fold the write-ahead log back and cut it, so that deleted rows do not live on in it."""
         self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def used_bytes(self) -> int:
+        """What the database's content takes; freed pages do not count."""
+        pages, free, size = (
+            self.connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def give_back(self, pages: int) -> bool:
+        """Give freed pages back to the file system, so many at a time; whether there may be more."""
+        if self.connection.execute("PRAGMA freelist_count").fetchone()[0] < pages:
+            return False
+        self.connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+        return True
 
     def count(self, name: str, reason: str = "", by: int = 1) -> None:
         """Add to a counter; within a transaction."""

@@ -43,7 +43,13 @@ class Tallies:
             raise CorruptStoreError(f"a tally of {metric} cannot be read", hint="look at the disk") from exc
 
     def save(self, metric: str, version: str, window_start: int, state: Any) -> None:
-        """Replace a window's state."""
+        """Replace a window's state; None is that of a window without events."""
+        if state is None:
+            self._connection.execute(
+                "DELETE FROM tallies WHERE metric = ? AND version = ? AND window_start = ?",
+                (metric, version, window_start),
+            )
+            return
         self._connection.execute(
             "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?, ?)",
             (metric, version, window_start, msgspec.msgpack.encode(state)),
