@@ -38,6 +38,16 @@ def deployment(request, tmp_path):
 
 
 @pytest.fixture
+def lone(tmp_path):
+    """An agent whose broker is away; it is started by the test."""
+    from deployment import Deployment
+
+    deployment = Deployment(tmp_path, "embedded")
+    yield deployment
+    deployment.close()
+
+
+@pytest.fixture
 def bench(tmp_path):
     """A device on a clock that the test moves."""
     from device_bench import Bench

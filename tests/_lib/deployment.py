@@ -146,6 +146,12 @@ class Deployment:
             f'resend_seconds = 0.5\n{broker}username = "device"\n'
         )
 
+    def configure_agent(self, **settings) -> None:
+        """Set keys at the top of agent.toml."""
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        path = Path(self.agent_toml)
+        path.write_text(lines + path.read_text())
+
     # --- processes -------------------------------------------------------------------------
 
     def start_broker(self) -> None:

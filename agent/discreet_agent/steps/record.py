@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from discreet_agent.event import Event, EventRefusal, Refused
 from discreet_agent.validate import validate
+from discreet_contract.errors import RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +49,11 @@ class Recording:
         outcomes, fresh = self._check(batches)
         taken = [item for item in outcomes if isinstance(item, Event)]
         if taken:
-            self._store_all(outcomes, taken, fresh)
+            try:
+                self._store_all(outcomes, taken, fresh)
+            except RetryableError:
+                self._layer.look_up_anew()  # the commit may have been kept all the same, and the sender sends again
+                raise
         else:  # nothing to store: count in memory, so that a flood of bad input costs no disk writes
             self.count_refused(outcomes)
         return [item if isinstance(item, Refused) else None for item in outcomes]
