@@ -27,7 +27,7 @@ from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
 from discreet_agent.store.aside import forget_old_copy
-from discreet_agent.waiting import CANNOT_STORE, describe_trouble, wait_for_store
+from discreet_agent.waiting import CANNOT_STORE, wait_for_store
 from discreet_contract.beacon import read_beacon
 from discreet_contract.broker import backoff_seconds
 from discreet_contract.clock import Clock, SystemClock
@@ -302,7 +302,7 @@ class Daemon:
     def _stored(self) -> str:
         """Whether events can be stored now; where not, why and what to do."""
         if self._trouble is not None:
-            return describe_trouble(self._trouble)
+            return status.describe_trouble(self._trouble)
         shortage = self._disk.shortage()
         return "ok" if shortage is None else f"refuses events: {shortage} (min_free_disk_bytes); free the disk"
 

@@ -41,7 +41,7 @@ def describe(store: Store, policies: Policies, consent: Consent, running: Runnin
     try:
         facts = _describe_store(store, policies)
     except RetryableError as exc:
-        stored = f"cannot be read: {exc}; {exc.hint}"
+        stored = describe_trouble(exc)
     return {
         **_describe_consent(consent, policy.policy),
         "policy": {
@@ -58,6 +58,11 @@ def describe(store: Store, policies: Policies, consent: Consent, running: Runnin
         "store": stored,
         **facts,
     }
+
+
+def describe_trouble(problem: DiscreetError) -> str:
+    """Why nothing can be stored, and the next step."""
+    return f"unavailable: {problem}; {problem.hint}"
 
 
 def _describe_consent(consent: Consent, policy: Policy) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import structlog
 
 from discreet_agent.event import EventRefusal, Refused
 from discreet_agent.receive.socket import SocketReceiver
+from discreet_agent.status import describe_trouble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,11 +49,6 @@ async def wait_for_store(socket: Path, problem: DiscreetError, seconds: float) -
 def describe_waiting(problem: DiscreetError) -> dict[str, Any]:
     """The answer to every query."""
     return {"state": "waiting", "why_off": None, "store": describe_trouble(problem)}
-
-
-def describe_trouble(problem: DiscreetError) -> str:
-    """Why nothing can be stored, and the next step."""
-    return f"unavailable: {problem}; {problem.hint}"
 
 
 def _refuse_all(received: Sequence[Received]) -> Sequence[Refused]:

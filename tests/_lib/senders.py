@@ -3,8 +3,11 @@
 import json
 import threading
 import time
+from collections import Counter
 
 from discreet_agent.client import ask
+from discreet_agent.tally import conclude
+from discreet_contract.clock import window_start
 from discreet_contract.errors import AgentUnreachableError
 
 STORED = {"DUPLICATE"}  # stored before, and the answer to that was lost
@@ -70,8 +73,22 @@ def check_stored_once(device, senders):
     """Every acknowledged event once in raw and in the tallies; at most what was under way beside it."""
     stored = [event.id for event in device.store.raw.events()]
     assert len(stored) == len(set(stored)) == device.store.counters()["events_accepted"][""]
+    stored = [name for name in stored if name.startswith("s")]
     acknowledged = {name for sender in senders for name in sender.acknowledged}
     assert acknowledged
     assert acknowledged <= set(stored)
     assert len(set(stored) - acknowledged) <= sum(sender.batch for sender in senders)
     assert device.store.connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def check_tallied_once(device, policy):
+    """In every window that is open still, as many openings are counted as are stored."""
+    plan = policy.plans["openings"]
+    length = plan.metric.window_seconds
+    stored = Counter(window_start(event.time_ms // 1000, length) for event in device.store.raw.events())
+    scheduled = device.store.tallies.scheduled("openings")
+    assert scheduled is not None
+    for start in stored:
+        if start >= scheduled.next_window:
+            state = device.store.tallies.load("openings", plan.version, start)
+            assert conclude(plan, state) == stored[start], start

@@ -57,13 +57,15 @@ def test_a_disk_that_is_full_or_read_only_at_the_start(lone, small_disk):
     sender = Sender(lone.socket, "s")
     assert sender.ask(["s-0"]).get("refused", [{}])[0].get("reason") == "STORE_UNAVAILABLE"
     small_disk.empty()
+    lone.wait_until(lambda: lone.status().get("store") == "ok", "it works")
+    assert stays_alive(lone)
+    assert lone.stop("agent") == 0
     small_disk.remount("ro")
-    time.sleep(1)
+    lone.start_agent()
     lone.wait_until(lambda: "Read-only" in lone.status().get("store", ""), "it waits for a writable disk")
     small_disk.remount("rw")
     lone.wait_until(lambda: lone.status().get("store") == "ok", "it works")
     assert stays_alive(lone)
-    assert lone.stop("agent") == 0
 
 
 def test_a_waiting_agent_can_be_stopped(lone, small_disk):
@@ -76,9 +78,11 @@ def test_a_waiting_agent_can_be_stopped(lone, small_disk):
 def test_the_last_room_is_left_to_others(lone, small_disk):
     """Below `min_free_disk_bytes` events are refused, by that name, and counted; what is over is still forgotten."""
     now = int(time.time())
-    old = ManualClock((now - 3 * DAY) * 1000)
-    with open_device(lone.folder / "agent", lone.policy, old) as device:
+    clock = ManualClock((now - 3 * DAY) * 1000)
+    with open_device(lone.folder / "agent", lone.policy, clock) as device:
         device.pipeline.record([event(now - 3 * DAY - 1, id="old")])
+        clock.ms = now * 1000
+        device.pipeline.record([event(now - 1, id="new")])
     lone.configure_agent(min_free_disk_bytes=1_000_000)
     text = (lone.folder / "agent.toml").read_text().replace("min_free_disk_bytes = 0\n", "")
     (lone.folder / "agent.toml").write_text(text)

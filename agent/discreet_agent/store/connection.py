@@ -19,7 +19,7 @@ FAILURES = (
     sqlite3.Error,
     UnicodeDecodeError,
 )  # the latter: text, also SQLite's own message, of a page that is nonsense
-_HELD = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_HARMLESS = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}  # the connection is as good as before
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NEXT_STEP = {
     sqlite3.SQLITE_BUSY: "another process holds the database: end it",
@@ -91,7 +91,7 @@ class Connection(sqlite3.Connection):
 
     def translated(self, exc: Exception) -> RetryableError | StoreError:
         """What this failure means for the agent."""
-        self.is_suspect = self.is_suspect or _code(exc) not in _HELD
+        self.is_suspect = self.is_suspect or _code(exc) not in _HARMLESS
         return translated(exc, self.path)
 
 
