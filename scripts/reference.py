@@ -58,6 +58,7 @@ POLICY_RECORDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("collector", model.Collector),
     ("collector.host", model.HostCollector),
     ("signals.<name>", model.Signal),
+    ("signals.<name>.otlp", model.Otlp),
     ("signals.<name>.fields.<name>, type: number", model.NumberField),
     ("signals.<name>.fields.<name>, type: category", model.CategoryField),
     ("signals.<name>.fields.<name>, type: boolean", model.BooleanField),
@@ -94,6 +95,7 @@ ALIASES: tuple[tuple[Any, str], ...] = (
     (terms.Salt, "text, 1 to 64 characters"),
     (terms.Label, "label"),
     (terms.ExperimentName, "experiment name"),
+    (terms.AttributeName, "text, 1 to 255 characters"),
     (terms.Uid, "user or group id"),
     (terms.Logic, "JSONLogic"),
 )
