@@ -122,6 +122,10 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AgentConfig.socket": (
         "Unix socket, mode 0660. Empty: `$XDG_RUNTIME_DIR/discreet/agent.sock`, else `/run/discreet/agent.sock`."
     ),
+    "AgentConfig.http": (
+        "Where OTLP/HTTP is taken: a loopback address and port, like `127.0.0.1:4318`. Empty: nowhere. Senders that "
+        "the policy names show their token (`Authorization: Bearer …`)."
+    ),
     "AgentConfig.resend_seconds": "First wait for a receipt. It doubles with every resend, up to an hour, with jitter.",
     "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",

@@ -17,7 +17,7 @@ _FIXED_BYTES = {1: 8, 5: 4}
 Content: TypeAlias = int | memoryview
 
 
-MAX_FIELDS = 500_000  # walked in one request; ten thousand records take 30,000 of them
+MAX_FIELDS = 200_000  # walked in one request; ten thousand records take 30,000, ten thousand metrics 120,000
 
 
 class WireError(ValueError):
