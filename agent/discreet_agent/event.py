@@ -36,7 +36,8 @@ class EventRefusal(StrEnum):
     OUT_OF_BOUNDS = "OUT_OF_BOUNDS"
     UNKNOWN_CATEGORY = "UNKNOWN_CATEGORY"
     DUPLICATE = "DUPLICATE"
-    RETRACT_UNSUPPORTED = "RETRACT_UNSUPPORTED"
+    RETRACTED = "RETRACTED"
+    RETRACT_FORGOTTEN = "RETRACT_FORGOTTEN"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
 
 
@@ -70,6 +71,8 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     time_ms: int
     fields: dict[str, FieldValue]
     id: str | None = None
+    retracts: str | None = None  # id of the event that this one takes back; such an event says nothing else
+    sender: str = ""  # as in `Batch`
 
     def __repr__(self) -> str:
         return f"<Event {self.signal} with {len(self.fields)} fields>"

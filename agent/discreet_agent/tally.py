@@ -1,70 +1,124 @@
 """A window's events of one metric, folded into a small state; the state → one integer.
 
-Folding is commutative: any order of arrival gives the same state. States are MessagePack
-builtins so that they can be kept as rows.
+Compiled once for each metric; events are folded in groups, one signal of one commit at a time. Folding
+commutes: any order of arrival gives the same state (`reductions`).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from discreet_contract.condition import holds
+from discreet_agent.reading import reader_of
+from discreet_agent.reductions import REDUCTIONS
+from discreet_contract.clock import window_start
+from discreet_contract.condition import compile_condition
 from discreet_contract.mechanisms.histogram import bucket_of
 from discreet_contract.mechanisms.open_strings import cell_of
-from discreet_contract.policy.model import CategoryField, TextField
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from discreet_agent.event import Event
-    from discreet_contract.policy.model import Metric, Signal
+    from discreet_agent.reading import Reader
+    from discreet_agent.reductions import Reduction
+    from discreet_contract.condition import Predicate
+    from discreet_contract.policy.model import Signal
     from discreet_contract.policy.plan import MetricPlan
 
-DAY_MS = 86_400_000
-_LARGEST = 2**62
-MOST_CELLS = 1000  # different strings that one window counts; the first so many of them
+
+class SignalGroup:
+    """Events of one signal that are folded together; parted into windows once for each length of window."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        times = [event.time_ms for event in events]
+        self._events = events
+        self._first, self._last = min(times) // 1000, max(times) // 1000
+        self._by_length: dict[int, Mapping[int, Sequence[Event]]] = {}
+
+    def windows(self, length_seconds: int) -> Mapping[int, Sequence[Event]]:
+        """Window start → its events."""
+        if length_seconds not in self._by_length:
+            self._by_length[length_seconds] = self._parted(length_seconds)
+        return self._by_length[length_seconds]
+
+    def _parted(self, length: int) -> Mapping[int, Sequence[Event]]:
+        only = window_start(self._first, length)
+        if only == window_start(self._last, length):  # nearly always: windows are long, commits are short
+            return {only: self._events}
+        parts: dict[int, list[Event]] = {}
+        for event in self._events:
+            parts.setdefault(window_start(event.time_ms // 1000, length), []).append(event)
+        return parts
 
 
-def concerns(metric: Metric, event: Event) -> bool:
-    """Whether an event counts for a metric: its signal, its `where`, and the field that is read."""
-    if metric.from_ != event.signal:
-        return False
-    if metric.field and metric.field not in event.fields:
-        return False
-    return metric.where is None or holds(metric.where, event.fields)
+def group_by_signal(events: Iterable[Event]) -> dict[str, SignalGroup]:
+    """One commit's events, parted once for all metrics."""
+    parts: dict[str, list[Event]] = {}
+    for event in events:
+        part = parts.get(event.signal)
+        if part is None:
+            part = parts[event.signal] = []
+        part.append(event)
+    return {signal: SignalGroup(part) for signal, part in parts.items()}
 
 
-def fold(plan: MetricPlan, signal: Signal, state: Any, event: Event) -> Any:
-    """State after one more event; `state` is None before the first."""
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """One metric, compiled: which events concern it, and how they go in and out of its state."""
+
+    name: str
+    version: str
+    signal: str
+    window_seconds: int
+    _where: Predicate | None
+    _reader: Reader
+    _reduction: Reduction
+
+    def concerned(self, group: SignalGroup) -> Iterator[tuple[int, Sequence[Event]]]:
+        """(window start, its events that concern this metric) of a group of this metric's signal; none is empty."""
+        for start, events in group.windows(self.window_seconds).items():
+            chosen = self._chosen(events)
+            if chosen:
+                yield start, chosen
+
+    def window_of(self, event: Event) -> int | None:
+        """Start of the window that an event counts in; None where it does not concern this metric."""
+        if event.signal != self.signal or not self._chosen([event]):
+            return None
+        return window_start(event.time_ms // 1000, self.window_seconds)
+
+    def _chosen(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Those that have the field that is read, and meet the metric's `where`."""
+        chosen = self._reader.readable(events)
+        where = self._where
+        return chosen if where is None else [event for event in chosen if where(event.fields)]
+
+    def fold(self, state: Any, events: Sequence[Event]) -> Any:
+        """State after more events, at least one, all concerned and of one window; `state` is None before the first."""
+        return self._reduction.fold(state, events, self._reader.integers)
+
+    def unfold(self, state: Any, event: Event) -> Any:
+        """State without an event that was folded into it; NOT_UNDOABLE where only folding the rest anew can tell."""
+        return self._reduction.unfold(state, event, self._reader.integers)
+
+    def carry(self, state: Any, event: Event) -> Any:
+        """A later window's state that makes up for an event of a released one; NOT_UNDOABLE where none can."""
+        return self._reduction.carry(state, event, self._reader.integers)
+
+
+def compile_tally(plan: MetricPlan, signal: Signal) -> Tally:
+    """A metric of a checked policy, and the declaration of its signal, ready to run."""
     metric = plan.metric
-    match metric.reduction:
-        case "any":
-            return 1
-        case "count":
-            return (state or 0) + 1
-        case "active_days":
-            return sorted({*(state or []), event.time_ms // DAY_MS})
-    value = _as_integer(plan, signal, event)
-    match metric.reduction:
-        case "sum":
-            return _saturated((state or 0) + value)
-        case "mean":
-            total, events = state or (0, 0)
-            return [_saturated(total + value), events + 1]
-        case "min":
-            return value if state is None else min(state, value)
-        case "max":
-            return value if state is None else max(state, value)
-        case "last":
-            return max(state or [-1, 0], [event.time_ms, value])
-        case "most_frequent":
-            return _counted(dict(state or {}), value)
-
-
-def _counted(counts: dict[int, int], value: int) -> dict[int, int]:
-    if value in counts or len(counts) < MOST_CELLS:
-        counts[value] = counts.get(value, 0) + 1
-    return counts
+    return Tally(
+        name=plan.name,
+        version=plan.version,
+        signal=metric.from_,
+        window_seconds=metric.window_seconds,
+        _where=None if metric.where is None else compile_condition(metric.where),
+        _reader=reader_of(plan, signal),
+        _reduction=REDUCTIONS[metric.reduction],
+    )
 
 
 def conclude(plan: MetricPlan, state: Any) -> int:
@@ -96,28 +150,14 @@ def _as_number(plan: MetricPlan, state: Any) -> int:
     match plan.metric.reduction:
         case "active_days":
             return len(state)
+        case "any":
+            return 1
         case "mean":
             total, events = state
             return _round_half_up(total, events)
         case "last":
             return int(state[1])
     return int(state)
-
-
-def _saturated(total: int) -> int:
-    """Within what a row can keep: no run of legal events may make a state that cannot be stored."""
-    return min(max(total, -_LARGEST), _LARGEST)
-
-
-def _as_integer(plan: MetricPlan, signal: Signal, event: Event) -> int:
-    """The read field on the metric's integer grid; a category as its place in the declared order, a text its cell."""
-    field = signal.fields[plan.metric.field]
-    value = event.fields[plan.metric.field]
-    if isinstance(field, CategoryField):
-        return field.values.index(str(value))
-    if isinstance(field, TextField):
-        return cell_of(str(value), plan.metric.salt)
-    return round(float(value) / plan.grid)
 
 
 def _most_frequent(counts: Mapping[int, int], most: int) -> list[int]:

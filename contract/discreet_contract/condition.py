@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 FieldValue: TypeAlias = float | int | bool | str
 Condition: TypeAlias = dict[str, Any]
+Predicate: TypeAlias = "Callable[[Mapping[str, FieldValue]], bool]"
 
 _ORDER: dict[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -40,6 +41,41 @@ def holds(condition: Condition, fields: Mapping[str, FieldValue]) -> bool:
             return fields.get(arguments[0]["var"]) in arguments[1]
     value = fields.get(arguments[0]["var"])
     return value is not None and _COMPARE[operation](value, arguments[1])
+
+
+def compile_condition(condition: Condition) -> Predicate:
+    """The same as a function of the fields alone: several times faster, for what is asked of every event."""
+    [(operation, arguments)] = condition.items()
+    if operation in {"and", "or"}:
+        return _compile_all([compile_condition(part) for part in arguments], expected=operation == "and")
+    if operation == "!":
+        negated = compile_condition(arguments[0])
+        return lambda fields: not negated(fields)
+    return _compile_comparison(operation, arguments[0]["var"], arguments[1])
+
+
+def _compile_all(parts: list[Predicate], *, expected: bool) -> Predicate:
+    def compiled(fields: Mapping[str, FieldValue]) -> bool:
+        for part in parts:  # a plain loop: no generator for every event
+            if part(fields) is not expected:
+                return not expected
+        return expected
+
+    return compiled
+
+
+def _compile_comparison(operation: str, name: str, constant: Any) -> Predicate:
+    if operation == "in":
+        return lambda fields: fields.get(name) in constant
+    if operation == "==":
+        return lambda fields: fields.get(name) == constant  # a constant is never None
+    compare = _COMPARE[operation]
+
+    def compiled(fields: Mapping[str, FieldValue]) -> bool:
+        value = fields.get(name)
+        return value is not None and compare(value, constant)
+
+    return compiled
 
 
 def problems(condition: object, kinds: Mapping[str, str]) -> Iterator[str]:

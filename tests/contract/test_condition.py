@@ -2,7 +2,7 @@
 
 import pytest
 
-from discreet_contract.condition import holds, problems
+from discreet_contract.condition import compile_condition, holds, problems
 
 KINDS = {"delay": "number", "origin": "category", "night": "boolean"}
 EVENT = {"delay": 60, "origin": "JFK", "night": False}
@@ -36,12 +36,14 @@ def test_a_condition_holds(condition, expected):
     """JSONLogic's comparisons over one event."""
     assert list(problems(condition, KINDS)) == []
     assert holds(condition, EVENT) is expected
+    assert compile_condition(condition)(EVENT) is expected
 
 
 @pytest.mark.parametrize("operation", ["<", "<=", ">", ">=", "==", "!="])
 def test_a_comparison_with_a_missing_field_is_false(operation):
     """Even `!=`: nothing is known about it."""
     assert holds({operation: [MISSING, 1]}, EVENT) is False
+    assert compile_condition({operation: [MISSING, 1]})(EVENT) is False
     assert holds({"!": [{operation: [MISSING, 1]}]}, EVENT) is True
 
 
