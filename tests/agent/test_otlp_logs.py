@@ -63,7 +63,7 @@ def take(body, *, media_type=JSON, recorder=None, sender=""):
     try:
         response = asyncio.run(ask())
     except RequestRefusedError as refused:
-        response = refusal_response(refused, request.media_type)
+        response = refusal_response(refused.refused, request.media_type)
     assert response.media_type == media_type
     return response.status, response.body, recorder
 
@@ -402,7 +402,7 @@ def test_a_body_that_would_unfold_in_memory_is_refused_before_it_does(name):
         response = asyncio.run(Otlp(recorder, lambda: SIGNALS, lambda: 1).take_logs(request))
         status = response.status
     except RequestRefusedError as refused:
-        status = refused.reason.status
+        status = refused.refused.reason.status
     finally:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()

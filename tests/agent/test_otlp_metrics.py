@@ -188,7 +188,7 @@ def test_while_the_device_cannot_store_no_counter_moves_on():
     device.reason = EventRefusal.STORE_UNAVAILABLE
     with pytest.raises(RequestRefusedError) as raised:
         device.send(total(point(5)))
-    assert raised.value.reason is HttpRefusal.STORE_UNAVAILABLE
+    assert raised.value.refused.reason is HttpRefusal.STORE_UNAVAILABLE
     device.reason = None
     assert device.values(total(point(5))) == [("door.opened", 5)]
 
@@ -360,5 +360,5 @@ def test_whatever_comes_it_is_read_or_refused(content, data):
         try:
             status = asyncio.run(Device().otlp.take_metrics(asked)).status
         except RequestRefusedError as refused:
-            status = refused.reason.status
+            status = refused.refused.reason.status
         assert status in (200, 400)

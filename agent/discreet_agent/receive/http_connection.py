@@ -12,6 +12,7 @@ import httptools
 from discreet_agent.receive.http_head import MAX_BODY_BYTES, Head, check_head
 from discreet_agent.receive.http_messages import (
     HttpRefusal,
+    RefusedRequest,
     Request,
     RequestRefusedError,
     Response,
@@ -40,7 +41,7 @@ _UPGRADING = ("upgrade", "connection", "http2-settings")
 class _Exchange:
     """A whole request and its route, or the refusal of one that was not worth reading."""
 
-    asked: tuple[Request, Route] | RequestRefusedError
+    asked: tuple[Request, Route] | RefusedRequest
     wanted: str  # media type of a refusal
     closing: bool
     head_only: bool = False
@@ -186,8 +187,8 @@ class Connection(asyncio.BufferedProtocol):
         head = Head(self._parser.get_method().decode("latin-1"), self._target.decode("latin-1"), version, self._headers)
         try:
             self._asked = check_head(head, self._server.guard, self._server.router)
-        except RequestRefusedError as refused:
-            self._refuse(refused)
+        except RequestRefusedError as raised:
+            self._enqueue_refusal(raised.refused)
             return
         self._arm(REQUEST_SECONDS, self._too_slow)
         if "expect" in self._asked[0].headers and not self._is_serving:
@@ -219,16 +220,18 @@ class Connection(asyncio.BufferedProtocol):
 
     # --- answering ---------------------------------------------------------------------------
 
-    def _refuse(self, refused: RequestRefusedError | HttpRefusal, message: str = "") -> None:
+    def _refuse(self, reason: HttpRefusal, message: str) -> None:
+        self._enqueue_refusal(RefusedRequest(reason, message))
+
+    def _enqueue_refusal(self, refused: RefusedRequest) -> None:
         """Answer after what was asked before, then let go; nothing more of this client is kept."""
         if self._is_refused:
             return
         self._is_refused = True
         self._let_go(len(self._body))
         self._body = bytearray()
-        asked = refused if isinstance(refused, RequestRefusedError) else RequestRefusedError(refused, message)
-        is_head = self._in_head is False and self._parser.get_method() == b"HEAD"
-        self._enqueue(_Exchange(asked, media_type(dict(self._headers)), closing=True, head_only=is_head))
+        is_head = not self._in_head and self._parser.get_method() == b"HEAD"
+        self._enqueue(_Exchange(refused, media_type(dict(self._headers)), closing=True, head_only=is_head))
 
     def _enqueue(self, exchange: _Exchange) -> None:
         self._waiting.append(exchange)
@@ -248,7 +251,7 @@ class Connection(asyncio.BufferedProtocol):
             response = await self._respond(exchange)
             if self._transport is None:  # gone meanwhile, and with it what it held
                 return
-            if not isinstance(exchange.asked, RequestRefusedError):
+            if not isinstance(exchange.asked, RefusedRequest):
                 self._let_go(len(exchange.asked[0].body))
             is_closing = exchange.closing or (self._has_ended and not self._waiting)
             self._write(response.encode(closing=is_closing, head_only=exchange.head_only))
@@ -263,14 +266,14 @@ class Connection(asyncio.BufferedProtocol):
             self._rest()
 
     async def _respond(self, exchange: _Exchange) -> Response:
-        if isinstance(exchange.asked, RequestRefusedError):
+        if isinstance(exchange.asked, RefusedRequest):
             refused = exchange.asked
         else:
             request, route = exchange.asked
             try:
                 return await route.handler(request)
             except RequestRefusedError as raised:
-                refused = raised
+                refused = raised.refused
         self._server.refused[refused.reason] += 1
         return refusal_response(refused, exchange.wanted)
 

@@ -74,14 +74,24 @@ _STATUS = {
 _RETRY_AFTER_SECONDS = {HttpRefusal.THROTTLED: 10, HttpRefusal.BUSY: 1, HttpRefusal.STORE_UNAVAILABLE: 5}
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedRequest:
+    """A refusal as a value. `message` names the rule that was broken, never what broke it."""
+
+    reason: HttpRefusal
+    message: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
 class RequestRefusedError(Exception):
-    """How a check or a handler refuses a request; the edge turns it into the answer. Never leaves the edge."""
+    """How a check or a handler refuses a request; never leaves the edge, which keeps the value only.
+
+    The exception itself would keep alive whatever its frames held, sixteen megabytes of a body at worst.
+    """
 
     def __init__(self, reason: HttpRefusal, message: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
         super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.headers = headers
+        self.refused = RefusedRequest(reason, message, headers)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -153,7 +163,7 @@ def media_type(headers: dict[str, str]) -> str:
     return headers.get("content-type", "").split(";", 1)[0].strip().lower()
 
 
-def refusal_response(refused: RequestRefusedError, wanted: str) -> Response:
+def refusal_response(refused: RefusedRequest, wanted: str) -> Response:
     """The answer to a refused request: a `google.rpc.Status`, in protobuf where the request was."""
     reason, message = refused.reason, f"{refused.reason.value}: {refused.message}"
     headers = refused.headers
