@@ -17,6 +17,7 @@ from discreet_agent.receive import http, http_connection
 from discreet_agent.receive.http import HttpServer
 from discreet_agent.receive.http_guard import Address, parse_address
 from discreet_agent.receive.http_messages import (
+    ANYONE,
     JSON,
     MAX_CONTENT_BYTES,
     HttpRefusal,
@@ -24,17 +25,18 @@ from discreet_agent.receive.http_messages import (
     Response,
     Route,
 )
+from discreet_agent.senders import Speaker
 from discreet_contract.errors import ConfigError
 
 TOKEN = "a-token-of-the-tests"  # noqa: S105
 
 
 def anyone(_token):
-    return ""
+    return ANYONE
 
 
 def only_token(token):
-    return "player" if token == TOKEN else None
+    return Speaker("player", None) if token == TOKEN else None
 
 
 class Edge:
@@ -59,7 +61,7 @@ class Edge:
     async def _echo(self, request):
         content = request.content()
         self.served.append(request)
-        said = {"bytes": len(content), "sender": request.sender, "tail": request.tail, "query": request.query}
+        said = {"bytes": len(content), "sender": request.speaker.name, "tail": request.tail, "query": request.query}
         return Response(HTTPStatus.OK, JSON, json.dumps(said).encode())
 
     async def _slow(self, request):
@@ -275,7 +277,7 @@ def test_a_token_is_wanted_where_senders_are_named():
     answer, edge = ask(lambda e: e.head("GET /hello HTTP/1.1", "Authorization: Bearer wrong"), identify=only_token)
     assert edge.server.refused == {HttpRefusal.UNKNOWN_TOKEN: 1}
     _, edge = ask(lambda e: e.head("GET /hello HTTP/1.1", f"authorization: bearer {TOKEN}"), identify=only_token)
-    assert [request.sender for request in edge.served] == ["player"]
+    assert [request.speaker.name for request in edge.served] == ["player"]
 
 
 def test_gzip_is_unpacked_members_and_all():

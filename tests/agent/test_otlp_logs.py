@@ -19,6 +19,7 @@ from device_bench import make_policy
 from discreet_agent.event import EventLine, EventRefusal, Refused
 from discreet_agent.receive import otlp_json, otlp_protobuf
 from discreet_agent.receive.http_messages import (
+    ANYONE,
     JSON,
     PROTOBUF,
     HttpRefusal,
@@ -28,6 +29,7 @@ from discreet_agent.receive.http_messages import (
 )
 from discreet_agent.receive.otlp import Otlp
 from discreet_agent.receive.otlp_records import MAX_RECORD_BYTES, MAX_RECORDS, TooManyRecordsError, UndecodableError
+from discreet_agent.senders import Speaker
 
 NOW_NS = 1_700_006_400_000_000_000
 SIGNALS = make_policy().policy.signals
@@ -51,11 +53,11 @@ class Recorder:
         return [item for batch in self.batches for item in batch.items]
 
 
-def take(body, *, media_type=JSON, recorder=None, sender=""):
+def take(body, *, media_type=JSON, recorder=None, speaker=ANYONE):
     """One request to /v1/logs; returns (status, decoded answer, what was recorded)."""
     recorder = recorder or Recorder()
     content = json.dumps(body).encode() if isinstance(body, dict) else body
-    request = Request("POST", "/v1/logs", headers={"content-type": media_type}, body=content, sender=sender)
+    request = Request("POST", "/v1/logs", headers={"content-type": media_type}, body=content, speaker=speaker)
 
     async def ask():
         return await Otlp(recorder, lambda: SIGNALS, lambda: NOW_NS // 1_000_000).take_logs(request)
@@ -182,9 +184,10 @@ def test_while_the_device_cannot_store_the_same_shall_be_sent_again():
     assert json.loads(answer)["message"].startswith("STORE_UNAVAILABLE: ")
 
 
-def test_the_senders_name_goes_with_its_events():
-    _, _, recorder = take(logs(record()), sender="player")
+def test_the_senders_name_goes_with_its_events_and_what_it_may_not_say_is_refused():
+    _, _, recorder = take(logs(record(), record(eventName="x")), speaker=Speaker("player", frozenset({"door.opened"})))
     assert [batch.sender for batch in recorder.batches] == ["player"]
+    assert [getattr(item, "reason", None) for item in recorder.items] == [None, EventRefusal.SIGNAL_NOT_ALLOWED]
 
 
 @pytest.mark.parametrize("body", [{}, {"resourceLogs": []}, {"resourceLogs": [{"scopeLogs": [{}]}]}, logs()])

@@ -6,22 +6,24 @@ Imported only where `http` is configured: an agent without it loads no HTTP pars
 from __future__ import annotations
 
 import hashlib
-import hmac
+import os
 from typing import TYPE_CHECKING
 
+from discreet_agent.event import Refused
 from discreet_agent.receive.group import GroupCommit
 from discreet_agent.receive.http import HttpServer
 from discreet_agent.receive.http_guard import parse_address
 from discreet_agent.receive.otlp import Otlp
+from discreet_agent.senders import Peer, Senders
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from discreet_agent.receive.group import RecordGroup
     from discreet_agent.receive.http_messages import HttpRefusal
+    from discreet_agent.senders import Speaker
     from discreet_contract.policy.model import Policy
-    from discreet_contract.policy.operation import Sender
 
 
 class HttpEdge:
@@ -31,11 +33,12 @@ class HttpEdge:
         self, address: str, record: RecordGroup, policy: Callable[[], Policy], now_ms: Callable[[], int]
     ) -> None:
         self.address = parse_address(address)
+        self._policy = policy
+        self._declared = policy().senders
+        self._senders = Senders(self._declared, os.geteuid())
         self._group = GroupCommit(record)
         self._otlp = Otlp(self._group.commit, lambda: policy().signals, now_ms)
-        self._server = HttpServer(
-            self.address, self._otlp.routes(), lambda token: identify_token(policy().senders, token)
-        )
+        self._server = HttpServer(self.address, self._otlp.routes(), self._identify)
 
     @property
     def uncounted(self) -> Counter[HttpRefusal]:
@@ -55,16 +58,11 @@ class HttpEdge:
         """Forget where counters stood: what they count while the owner says no is never recorded."""
         self._otlp.begin_anew()
 
-
-def identify_token(senders: Mapping[str, Sender], token: str | None) -> str | None:
-    """The sender that a token names; "" where the policy names no senders at all; None: nobody."""
-    if not senders:
-        return ""
-    shown = "" if token is None else hashlib.sha256(token.encode("utf-8")).hexdigest()
-    found = None
-    for name, sender in senders.items():  # all of them, so that the time taken tells nothing
-        if sender.token_sha256 is not None and hmac.compare_digest(sender.token_sha256, shown):
-            found = name
-        elif found is None and sender.token_sha256 is None and sender.uid is None and sender.gid is None:
-            found = name  # the policy says of this one that anybody is it
-    return found
+    def _identify(self, token: str | None) -> Speaker | None:
+        declared = self._policy().senders
+        if declared is not self._declared:
+            self._declared, self._senders = declared, Senders(declared, os.geteuid())
+        # User and group of the other end of a TCP connection are not known: the token is all there is.
+        shown = "" if token is None else hashlib.sha256(token.encode()).hexdigest()
+        speaker = self._senders.identify(Peer(token_sha256=shown))
+        return None if isinstance(speaker, Refused) else speaker

@@ -17,8 +17,10 @@ from discreet_contract.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Identify = Callable[[str | None], str | None]
-    """A token, or None where none was shown → the sender's name ("" where the policy names none), None: refused."""
+    from discreet_agent.senders import Speaker
+
+    Identify = Callable[[str | None], Speaker | None]
+    """A token, or None where none was shown → who that is under the policy in force; None: nobody."""
 
 _OWN_FETCH_SITES = ("same-origin", "none")  # what browsers say of a request that no other site made
 
@@ -72,22 +74,22 @@ class Guard:
         self._origins = address.origins
         self._identify = identify
 
-    def admit(self, headers: dict[str, str]) -> str:
-        """The sender's name. Raises RequestRefusedError."""
+    def admit(self, headers: dict[str, str]) -> Speaker:
+        """Who asks. Raises RequestRefusedError."""
         if headers.get("host", "").lower() not in self._hosts:
             raise RequestRefusedError(HttpRefusal.FOREIGN_HOST, "`Host` is none of this agent's own names")
         if "origin" in headers and headers["origin"].lower() not in self._origins:
             raise RequestRefusedError(HttpRefusal.FOREIGN_ORIGIN, "`Origin` is another site's")
         if headers.get("sec-fetch-site", "none").lower() not in _OWN_FETCH_SITES:
             raise RequestRefusedError(HttpRefusal.FOREIGN_ORIGIN, "`Sec-Fetch-Site` says that another site asks")
-        return self._sender(headers)
+        return self._speaker(headers)
 
-    def _sender(self, headers: dict[str, str]) -> str:
+    def _speaker(self, headers: dict[str, str]) -> Speaker:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         shown = token.strip() if scheme.lower() == "bearer" else None
-        sender = self._identify(shown)
-        if sender is not None:
-            return sender
+        speaker = self._identify(shown)
+        if speaker is not None:
+            return speaker
         challenge = (("WWW-Authenticate", 'Bearer realm="discreet"'),)
         if shown is None:
             message = "the policy names senders; send `Authorization: Bearer <token>`"

@@ -67,11 +67,11 @@ def check_head(head: Head, guard: Guard, router: Router) -> tuple[Request, Route
     if not _TARGET.fullmatch(head.target):
         raise RequestRefusedError(HttpRefusal.BAD_REQUEST, "the request's target is a path")
     headers = _joined(head.headers)
-    sender = guard.admit(headers)
+    speaker = guard.admit(headers)
     path, _, query = head.target.partition("?")
     route, tail = router.find(head.method, path)
     _check_body(headers, route)
-    return Request(head.method, path, query, headers, b"", sender, tail), route
+    return Request(head.method, path, query, headers, b"", speaker, tail), route
 
 
 def _joined(headers: list[tuple[str, str]]) -> dict[str, str]:

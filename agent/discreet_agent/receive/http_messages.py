@@ -17,12 +17,15 @@ from typing import TypeAlias
 import msgspec
 
 from discreet_agent.receive.protobuf_wire import text_field, varint_field
+from discreet_agent.senders import Speaker
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
 
 MAX_CONTENT_BYTES = 16 * 1024 * 1024  # of a body after gzip
 MAX_GZIP_MEMBERS = 16
+
+ANYONE = Speaker("", None)  # where the policy names no senders
 
 
 class HttpRefusal(StrEnum):
@@ -103,7 +106,7 @@ class Request:
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
-    sender: str = ""  # its name under the policy's `senders`, "" where the policy names none
+    speaker: Speaker = ANYONE  # who asks, under the policy's `senders`
     tail: str = ""  # what followed the prefix of a route that ends in /*
 
     def __repr__(self) -> str:

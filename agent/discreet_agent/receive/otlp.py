@@ -30,6 +30,7 @@ from discreet_agent.receive.otlp_records import (
     TooManyRecordsError,
     UndecodableError,
 )
+from discreet_agent.senders import screen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -109,7 +110,8 @@ class Otlp:
 
     async def _stored(self, request: Request, items: list[Received]) -> Sequence[Refused | None]:
         """What became of each item. Raises RequestRefusedError where the client shall send the same again."""
-        outcomes = await self._commit(Batch(request.sender, items)) if items else []
+        batch = Batch(request.speaker.name, screen(request.speaker, items))
+        outcomes = await self._commit(batch) if items else []
         reasons = {outcome.reason if outcome is not None else None for outcome in outcomes}
         if EventRefusal.STORE_UNAVAILABLE in reasons:
             raise RequestRefusedError(HttpRefusal.STORE_UNAVAILABLE, "the device cannot store now")
