@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import tracemalloc
+from enum import StrEnum
 
 import pytest
 from google.protobuf.json_format import MessageToJson
@@ -182,6 +183,19 @@ def test_while_the_device_cannot_store_the_same_shall_be_sent_again():
     status, answer, _ = take(logs(record()), recorder=Recorder(EventRefusal.STORE_UNAVAILABLE))
     assert status == 503
     assert json.loads(answer)["message"].startswith("STORE_UNAVAILABLE: ")
+
+
+class Throttled(StrEnum):
+    RATE_LIMITED = "RATE_LIMITED"
+
+
+def test_a_sender_over_its_rate_shall_send_the_same_again_later():
+    """Where nothing was stored; else it would be stored twice, and is a partial success."""
+    status, answer, _ = take(logs(record(), record()), recorder=Recorder(Throttled.RATE_LIMITED))
+    assert status == 429
+    assert json.loads(answer)["message"].startswith("THROTTLED: ")
+    status, answer, _ = take(logs(record(), record(eventName="")), recorder=Recorder(Throttled.RATE_LIMITED))
+    assert (status, json.loads(answer)["partialSuccess"]["rejectedLogRecords"]) == (200, "2")
 
 
 def test_the_senders_name_goes_with_its_events_and_what_it_may_not_say_is_refused():

@@ -46,6 +46,7 @@ T = TypeVar("T", LogRecord, DataPoint)
 
 SHOWN_REASONS = 5  # in the message of a partial success
 
+_RATE_LIMITED = "RATE_LIMITED"
 _TOO_LARGE = Refused(EventRefusal.TOO_LARGE, f"a record has at most {MAX_RECORD_BYTES} bytes")
 
 
@@ -112,9 +113,11 @@ class Otlp:
         """What became of each item. Raises RequestRefusedError where the client shall send the same again."""
         batch = Batch(request.speaker.name, screen(request.speaker, items))
         outcomes = await self._commit(batch) if items else []
-        reasons = {outcome.reason if outcome is not None else None for outcome in outcomes}
+        reasons = {outcome.reason.value if outcome is not None else "" for outcome in outcomes}
         if EventRefusal.STORE_UNAVAILABLE in reasons:
             raise RequestRefusedError(HttpRefusal.STORE_UNAVAILABLE, "the device cannot store now")
+        if reasons == {_RATE_LIMITED}:  # nothing was stored; where something was, sending again would store it twice
+            raise RequestRefusedError(HttpRefusal.THROTTLED, "every record is over its sender's rate")
         return outcomes
 
 
