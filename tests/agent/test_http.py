@@ -174,6 +174,16 @@ def test_a_wish_for_another_protocol_is_ignored():
     assert len(edge.served[0].body) == 3
 
 
+@pytest.mark.parametrize(
+    "request_line", [b"CONNECT a:1 HTTP/1.1\r\n\r\n", b"GET /hello HTTP/1.1\r\nUpgrade:a\r\nConnection:upgrade\r\n\r\n"]
+)
+def test_a_pipeline_of_wishes_is_worked_off(request_line):
+    """As many as fit into one read; the first one that is refused ends it."""
+    _, edge = ask(request_line * 1000)
+    assert edge.failures == []
+    assert sum(edge.server.refused.values()) == 1
+
+
 def test_head_is_answered_without_a_body():
     answer, _ = ask(lambda e: e.head("HEAD /hello HTTP/1.1"))
     head, body = answer.split(b"\r\n\r\n")

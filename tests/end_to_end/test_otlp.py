@@ -5,9 +5,11 @@ import hashlib
 import http.client
 import json
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -201,6 +203,44 @@ def test_a_gzip_bomb_neither_kills_nor_bloats(deployment):
         connection.close()
     assert psutil.Process(device.process.pid).memory_info().rss - before < 50_000_000
     assert device.post("/v1/logs", logs(opened()))[0] == 200
+
+
+def test_a_locked_database_is_said_and_what_is_sent_again_counts_once(deployment):
+    """503 with Retry-After while another process holds it."""
+    device = Device(deployment)
+    record = opened(**{"discreet.id": "once"})
+    with closing(sqlite3.connect(deployment.folder / "agent" / "agent.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        status, headers, said = device.post("/v1/logs", logs(record))
+        assert (status, headers["Retry-After"]) == (503, "5")
+        assert said["message"].startswith("STORE_UNAVAILABLE: ")
+        other.execute("ROLLBACK")
+    assert device.post("/v1/logs", logs(record))[2] == {}
+    assert device.post("/v1/logs", logs(record))[2]["partialSuccess"]["errorMessage"].startswith("1 × DUPLICATE")
+    assert device.raw_events() == 1
+
+
+def test_planted_values_stay_on_the_device(deployment):
+    """P1: neither in an answer nor in the log nor in status, whatever was wrong with the request."""
+    device = Device(deployment, OTLP)
+    planted = "planted-value-zyx"
+    fields = [{"key": "side", "value": {"arrayValue": {"values": [{"stringValue": planted}]}}}]
+    bodies = [
+        logs(opened(side=planted)),
+        logs(opened(**{planted: planted})),
+        logs(opened() | {"eventName": planted}),
+        logs(opened() | {"attributes": fields}),
+        logs(opened() | {"timeUnixNano": planted}),
+        {"resourceLogs": planted},
+        {"resourceMetrics": [{"scopeMetrics": [{"metrics": [{"name": planted, "gauge": {"dataPoints": [{}]}}]}]}]},
+    ]
+    answers = [device.post(path, body)[2] for body in bodies for path in ("/v1/logs", "/v1/metrics")]
+    answers.append(device.post(f"/{planted}", {}, Authorization=f"Bearer {planted}")[2])
+    status = deployment.status()
+    assert deployment.stop("agent") == 0
+    log = (deployment.folder / "agent.log").read_text()
+    assert status["counters"]["events_refused"]
+    assert planted not in json.dumps([answers, status]) + log
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:4318", "192.0.2.1:4318"])
