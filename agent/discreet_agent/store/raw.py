@@ -200,9 +200,10 @@ class RawLog:
             (first.id, row, len(events), first.undated, first.boot, first.boot_ms, first.wall_ms, arrived, ids, body),
         )
 
-    def take_out(self, block: Block) -> None:
+    def take_out(self, block: Block) -> Gone:
         """Remove a block; its events go elsewhere."""
-        self._taken_out([block])
+        arrived, ids = self._taken_out([block])
+        return Gone(arrived, ids, undated=0)
 
     def _taken_out(self, blocks: Sequence[Block]) -> tuple[int, bytes]:
         """Remove blocks; returns when the last of them came in, and the ids of all."""
