@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from discreet_agent.steps.device import DEFAULT_LIMITS, Limits
 from discreet_contract.broker import Broker
 from discreet_contract.config import find_config, read_config
 from discreet_contract.policy.terms import HexKey
@@ -27,6 +28,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     http: str = ""  # loopback address and port for OTLP/HTTP
     resend_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 60.0  # first wait for a receipt
     log_json: bool = True
+    max_database_bytes: Annotated[int, msgspec.Meta(ge=1_048_576)] = DEFAULT_LIMITS.max_database_bytes
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -41,6 +43,7 @@ class Settings(msgspec.Struct, frozen=True):
     http: str
     resend_seconds: float
     log_json: bool
+    limits: Limits
 
 
 def load_settings(named: Path | None) -> Settings:
@@ -63,6 +66,7 @@ def load_settings(named: Path | None) -> Settings:
         http=config.http,
         resend_seconds=config.resend_seconds,
         log_json=config.log_json,
+        limits=Limits(config.max_database_bytes),
     )
 
 
