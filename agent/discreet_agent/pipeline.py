@@ -21,6 +21,7 @@ from discreet_agent.event import Batch
 from discreet_agent.steps.close import Closing
 from discreet_agent.steps.correct import Correcting
 from discreet_agent.steps.dating import Dating
+from discreet_agent.steps.device import without_killed
 from discreet_agent.steps.forget import Forgetting
 from discreet_agent.steps.layer import RawLayer
 from discreet_agent.steps.merge import Merging
@@ -46,7 +47,7 @@ class Pipeline:
     """One device's pipeline over its open store. Single-threaded: one writer."""
 
     def __init__(self, device: Device, store: Store, head: HeadKeeper) -> None:
-        self._device = device
+        self._device = device = replace(device, policy=without_killed(device.policy))
         self._store = store
         self._head = head
         self._time = BudgetClock(store, device.clock)
@@ -66,6 +67,7 @@ class Pipeline:
         A metric whose definition stays the same goes on within its window. A new or redefined one begins
         with the next whole window, and one that left the policy ends at once: what was counted is forgotten.
         """
+        policy = without_killed(policy)
         with self._store.transaction():
             self._store.tallies.keep_only(policy.plans)
         self._device = replace(self._device, policy=policy)
