@@ -1,6 +1,7 @@
 """OTLP metrics: a point becomes an event of the signal declared for it; counters become what they rose by, once."""
 
 import asyncio
+import json
 
 import pytest
 from google.protobuf.json_format import MessageToJson, Parse
@@ -304,13 +305,13 @@ NUMBERS = st.builds(
 METRICS = st.one_of(
     st.builds(
         Metric,
-        name=st.text(max_size=4),
+        name=st.sampled_from(["door.openings", "door.weight", "x"]),
         unit=st.text(max_size=2),
         gauge=st.builds(Gauge, data_points=st.lists(NUMBERS, max_size=3)),
     ),
     st.builds(
         Metric,
-        name=st.text(max_size=4),
+        name=st.sampled_from(["door.openings", "door.weight", "x"]),
         sum=st.builds(
             Sum,
             data_points=st.lists(NUMBERS, max_size=3),
@@ -362,3 +363,30 @@ def test_whatever_comes_it_is_read_or_refused(content, data):
         except RequestRefusedError as refused:
             status = refused.refused.reason.status
         assert status in (200, 400)
+
+
+JSON_NUMBERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "timeUnixNano": st.one_of(st.integers(-(2**65), 2**65), st.integers(0, 2**64 - 1).map(str)),
+        "startTimeUnixNano": st.one_of(st.integers(-(2**65), 2**65), st.integers(-5, 2**64).map(str)),
+        "asInt": st.one_of(st.integers(-(2**65), 2**65), st.integers(-(2**63), 2**63).map(str)),
+        "asDouble": st.one_of(st.floats(), st.sampled_from(["NaN", "Infinity", "1e400", "x"])),
+        "flags": st.integers(-1, 2**70),
+        "attributes": st.just([{"key": "door.side", "value": {"stringValue": "left"}}]),
+    },
+)
+
+
+@given(st.lists(JSON_NUMBERS, max_size=4), st.integers(-1, 3), st.booleans())
+def test_whatever_numbers_come_in_json_they_are_read_or_refused(points, temporality, is_monotonic):
+    """For a metric that is declared: counters and gauges of any start, time and value."""
+    total = {"dataPoints": points, "aggregationTemporality": temporality, "isMonotonic": is_monotonic}
+    metrics = [{"name": "door.openings", "sum": total, "gauge": {"dataPoints": points}}]
+    body = json.dumps({"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]}).encode()
+    asked = Request("POST", "/v1/metrics", headers={"content-type": JSON}, body=body)
+    try:
+        status = asyncio.run(Device().otlp.take_metrics(asked)).status
+    except RequestRefusedError as refused:
+        status = refused.refused.reason.status
+    assert status in (200, 400)

@@ -143,8 +143,8 @@ def _read_log(raw: Raw, version: str, schema_url: str) -> LogRecord:
     record = _decoded(_log_record, raw)
     return LogRecord(
         event_name=record.event_name or "",
-        time_ns=_integer(record.time_unix_nano),
-        observed_ns=_integer(record.observed_time_unix_nano),
+        time_ns=_nanoseconds(record.time_unix_nano),
+        observed_ns=_nanoseconds(record.observed_time_unix_nano),
         attributes=_attributes(record.attributes),
         scope_version=version,
         schema_url=schema_url,
@@ -184,8 +184,8 @@ def _read_point(metric: _Metric, kind: Kind, raw: Raw, source: bytes) -> DataPoi
         unit=metric.unit or "",
         kind=kind,
         value=None if (point.flags or 0) & 1 else value,
-        start_ns=_integer(point.start_time_unix_nano),
-        time_ns=_integer(point.time_unix_nano),
+        start_ns=_nanoseconds(point.start_time_unix_nano),
+        time_ns=_nanoseconds(point.time_unix_nano),
         attributes=attributes,
         series=series_of(source, name, attributes),
     )
@@ -230,8 +230,16 @@ def _value(value: _AnyValue) -> Value | None:
 
 
 def _integer(value: int | str | None) -> int:
+    return _within(value, -(2**63), 2**63)
+
+
+def _nanoseconds(value: int | str | None) -> int:
+    return _within(value, 0, 2**64)
+
+
+def _within(value: int | str | None, low: int, high: int) -> int:
     number = int(value or 0)
-    if not -(2**63) <= number < 2**64:
+    if not low <= number < high:
         raise UndecodableError("an integer has 64 bits")
     return number
 
