@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
+from collections import Counter
 from contextlib import AsyncExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -20,19 +21,21 @@ import structlog
 from discreet_agent import status
 from discreet_agent.device import DATABASE, OpenDevice, open_device
 from discreet_agent.disk import FreeDisk
-from discreet_agent.event import EventRefusal, Refused
+from discreet_agent.event import Batch, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
 from discreet_agent.policies import Policies, in_force
 from discreet_agent.publish import Courier, read_receipts
+from discreet_agent.purge_request import mark_obeyed, read_request
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
-from discreet_agent.store.aside import forget_old_copy
-from discreet_agent.waiting import CANNOT_STORE, wait_for_store
+from discreet_agent.store.aside import forget_copy, forget_old_copy
+from discreet_agent.storing import Storing
+from discreet_agent.waiting import wait_for_store
 from discreet_contract.beacon import read_beacon
 from discreet_contract.broker import backoff_seconds
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
-from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, SignatureRefusedError
+from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, SignatureRefusedError, StoreError
 from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
@@ -40,16 +43,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from discreet_agent.config import Settings
-    from discreet_agent.event import Received
+    from discreet_agent.receive.edge import HttpEdge
     from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
 TIDY_MS = 5  # of every tidying turn, so that nobody who sends events waits for it
 TIDY_PAUSE_SECONDS = 0.02
-
-NEARLY_FULL = Refused(
-    EventRefusal.STORE_UNAVAILABLE, "the device's disk is nearly full (min_free_disk_bytes); send again later"
-)
 
 _ACCEPT_LATER = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -71,8 +70,8 @@ class Daemon:
         self._link = MqttLink(
             settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived, self._time_arrived
         )
-        self._disk = FreeDisk(settings.state_dir, settings.min_free_disk_bytes)
-        self._trouble: RetryableError | None = None  # why nothing could be stored lately
+        self._storing = Storing(device, FreeDisk(settings.state_dir, settings.min_free_disk_bytes))
+        self._http: HttpEdge | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._fatal: Exception | None = None
@@ -90,22 +89,36 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._give_up)
         async with AsyncExitStack() as stack:
-            receiver = SocketReceiver(self._settings.socket, self._record, self._answer)
+            receiver = SocketReceiver(self._settings.socket, lambda e: self._record([Batch("", e)]), self._answer)
             await receiver.start()
             stack.push_async_callback(receiver.close)
+            await self._listen_on_http(stack)
             stack.callback(self._link.close)
             log.info(
-                "started", socket=str(self._settings.socket), fleet=self._policy.fleet, policy=self._policy.version
+                "started",
+                socket=str(self._settings.socket),
+                http=self._settings.http or "off",
+                fleet=self._policy.fleet,
+                policy=self._policy.version,
             )
             while not self._stopping.is_set():
                 try:
                     self._tick()
                 except RetryableError as exc:
-                    self._note_trouble("trouble, trying again", exc)
+                    self._storing.note("trouble, trying again", exc)
                 await self._pause()
         if self._fatal is not None:
             raise self._fatal
         log.info("stopped")
+
+    async def _listen_on_http(self, stack: AsyncExitStack) -> None:
+        if not self._settings.http:
+            return
+        from discreet_agent.receive.edge import HttpEdge
+
+        self._http = HttpEdge(self._settings.http, self._record, lambda: self._policy, self._clock.now_ms)
+        await self._http.start()
+        stack.push_async_callback(self._http.close)
 
     def stop(self) -> None:
         """Ask `run` to return."""
@@ -127,7 +140,10 @@ class Daemon:
             return
 
     def _tick(self) -> None:
+        self._obey_purge()
         consent = self._device.consent
+        if self._http is not None and consent.refusal(self._policy) is not None:
+            self._http.begin_anew()
         if consent.is_paused(self._policy):
             self._link.start()  # or a fleet whose policy once asked too much could never be given a better one
             self._obey_newer()
@@ -141,7 +157,7 @@ class Daemon:
         if consent.refusal(self._policy) is not None:  # the newer one asks for more
             return
         self._hear_time()
-        self._recover()
+        self._storing.recover()
         self._forget()  # first, and also where little else works: it makes room
         self._sample()
         self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
@@ -150,19 +166,21 @@ class Daemon:
             log.info("window closed", reports=made)
         self._send()
 
-    def _note_trouble(self, what: str, exc: RetryableError) -> None:
-        """Say it once, not at every attempt."""
-        if self._trouble is None or str(self._trouble) != str(exc):
-            log.warning(what, problem=str(exc), next_step=exc.hint)
-        self._trouble = exc
-
-    def _recover(self) -> None:
-        """After trouble: write down that there was some. If that works, it is over."""
-        if self._trouble is not None:
-            with self._device.store.transaction():
-                self._device.store.count("store_troubles")
-            self._trouble = None
-            log.info("the device can store again")
+    def _obey_purge(self) -> None:
+        """Forget what the owner asked to, also while off; the request goes when it is done."""
+        try:
+            request = read_request(self._settings.state_dir)
+            if request is None:
+                return
+            gone = self._device.pipeline.purge(request)
+            forget_copy(self._settings.state_dir / DATABASE)
+            mark_obeyed(self._settings.state_dir)
+        except CorruptStoreError:  # set aside as a whole
+            raise
+        except (RetryableError, StoreError) as exc:
+            log.warning("not purged yet, trying again", problem=str(exc), next_step=exc.hint)
+            return
+        log.info("purged at the owner's word", events=gone)
 
     def _obey_newer(self) -> None:
         """Take a newer policy from the file or the broker: first on disk, then in force, then in the trail."""
@@ -209,13 +227,21 @@ class Daemon:
             log.warning("pause not noted yet, trying again", problem=str(exc), next_step=exc.hint)
 
     def _write_refusals(self) -> None:
-        """Now and then only: whoever may publish policies shall not make the device write."""
-        uncounted, store = self._policies.uncounted, self._device.store
-        if uncounted:
-            with store.transaction():
-                for reason, times in uncounted.items():
-                    store.count("policies_refused", reason.value, by=times)
-            uncounted.clear()
+        """Now and then only: whoever may publish policies, or reach a port, shall not make the device write."""
+        uncounted = self._uncounted()
+        if not any(uncounted.values()):
+            return
+        with self._device.store.transaction():
+            for counter, reasons in uncounted.items():
+                for reason, times in reasons.items():
+                    self._device.store.count(counter, reason.value, by=times)
+        for reasons in uncounted.values():
+            reasons.clear()
+
+    def _uncounted(self) -> dict[str, Counter[Any]]:
+        """Refusals by reason that are not written down yet."""
+        of_requests = Counter[Any]() if self._http is None else self._http.uncounted
+        return {"policies_refused": self._policies.uncounted, "requests_refused": of_requests}
 
     def _hear_time(self) -> None:
         """The aggregator's word for what time it is; one that the broker had kept says that its time has come."""
@@ -237,7 +263,8 @@ class Daemon:
         from discreet_agent.receive.host import sample_host
 
         self._next_sample_ms = now_ms + seconds(host.every) * 1000
-        self._record([sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())])
+        sample = sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())
+        self._record([Batch("", [sample])])
 
     def _send(self) -> None:
         if not self._link.connected:
@@ -269,24 +296,12 @@ class Daemon:
                     self._tidying = tidying = None
         except RetryableError as exc:
             self._tidying = None
-            self._note_trouble("cannot forget now, trying again", exc)
+            self._storing.note("cannot forget now, trying again", exc)
         if self._tidying is not None and self._loop is not None:
             self._loop.call_later(TIDY_PAUSE_SECONDS, self._tidy)
 
-    def _record(self, received: Sequence[Received]) -> Sequence[Refused | None]:
-        try:
-            shortage = self._disk.shortage()
-            if shortage is not None and self._device.consent.refusal(self._policy) is None:
-                return self._turn_away(received, NEARLY_FULL)
-            return self._device.pipeline.record(received)
-        except RetryableError as exc:
-            self._note_trouble("nothing stored", exc)
-            return self._turn_away(received, CANNOT_STORE)
-
-    def _turn_away(self, received: Sequence[Received], refusal: Refused) -> list[Refused | None]:
-        refused: list[Refused | None] = [refusal] * len(received)
-        self._device.pipeline.count_refused([refusal] * len(received))
-        return refused
+    def _record(self, batches: Sequence[Batch]) -> Sequence[Refused | None]:
+        return self._storing.record(batches, self._policy)
 
     def _answer(self, query: str) -> dict[str, Any]:
         try:
@@ -298,14 +313,6 @@ class Daemon:
         except DiscreetError as exc:
             return {"error": type(exc).__name__, "detail": str(exc), "next": exc.hint}
 
-    @property
-    def _stored(self) -> str:
-        """Whether events can be stored now; where not, why and what to do."""
-        if self._trouble is not None:
-            return status.describe_trouble(self._trouble)
-        shortage = self._disk.shortage()
-        return "ok" if shortage is None else f"refuses events: {shortage} (min_free_disk_bytes); free the disk"
-
     def _describe(self, query: str) -> dict[str, Any]:
         store = self._device.store
         match query:
@@ -313,8 +320,8 @@ class Daemon:
                 broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
                 key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
                 releases = status.releases(self._device.pipeline.halted, key_valid=key_valid)
-                running = status.Running(broker=broker, releases=releases, stored=self._stored)
-                return status.describe(store, self._policies, self._device.consent, running)
+                how = status.Health(broker, releases, self._storing.state, self._settings.http, self._uncounted())
+                return status.describe(store, self._policies, self._device.consent, how)
             case "sent":
                 return {"sent": status.describe_sent(store.outbox)}
             case "ledger":
@@ -343,7 +350,7 @@ class Daemon:
                 return
             settled = self._device.pipeline.settle(receipts)
         except RetryableError as exc:  # the resend will ask for the receipt again
-            self._note_trouble("receipts not stored", exc)
+            self._storing.note("receipts not stored", exc)
             return
         self._courier.settled(receipts)
         if settled:
@@ -368,7 +375,7 @@ def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
 def _open_and_serve(settings: Settings, clock: Clock) -> None:
     make_state_folder(settings.state_dir)
     policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
-    with open_device(settings.state_dir, policies.start().policy, clock) as device:
+    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits) as device:
         asyncio.run(_serve(settings, policies, device, clock))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from discreet_agent.consent import Consent
 from discreet_agent.identity import keep_identity, lost, mark_of, new_secret, read_identity
 from discreet_agent.pipeline import Pipeline
-from discreet_agent.steps.device import Device
+from discreet_agent.steps.device import DEFAULT_LIMITS, Device, Limits
 from discreet_agent.store.aside import set_aside, set_aside_at_ms
 from discreet_agent.store.head import HEAD, HeadKeeper, read_head, write_head
 from discreet_agent.store.store import Store
@@ -41,7 +41,9 @@ class OpenDevice:
 
 
 @contextmanager
-def open_device(state_dir: Path, policy: VerifiedPolicy, clock: Clock) -> Iterator[OpenDevice]:
+def open_device(
+    state_dir: Path, policy: VerifiedPolicy, clock: Clock, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[OpenDevice]:
     """Open a device's folder, making it if need be; one process at a time.
 
     A corrupt database is set aside, also where that shows only while it is open: then the CorruptStoreError goes on to
@@ -50,11 +52,11 @@ def open_device(state_dir: Path, policy: VerifiedPolicy, clock: Clock) -> Iterat
     database = state_dir / DATABASE
     with hold_state_folder(state_dir, who="agent"), ExitStack() as parts:
         try:
-            device = _open_parts(parts, state_dir, policy, clock)
+            device = _open_parts(parts, state_dir, policy, clock, limits)
         except CorruptStoreError:
             parts.close()
             set_aside(database, clock.now_ms())
-            device = _open_parts(parts, state_dir, policy, clock)
+            device = _open_parts(parts, state_dir, policy, clock, limits)
         try:
             _count_copy(device.store, database)
             yield device
@@ -64,13 +66,13 @@ def open_device(state_dir: Path, policy: VerifiedPolicy, clock: Clock) -> Iterat
             raise
 
 
-def _open_parts(parts: ExitStack, state_dir: Path, policy: VerifiedPolicy, clock: Clock) -> OpenDevice:
+def _open_parts(parts: ExitStack, state_dir: Path, policy: VerifiedPolicy, clock: Clock, limits: Limits) -> OpenDevice:
     store = parts.enter_context(Store(state_dir / DATABASE))
     consent = Consent(state_dir)
     secret = _secret_with_head(state_dir, store)
     head = HeadKeeper(state_dir / HEAD, store, mark_of(secret))
     head.open()
-    pipeline = Pipeline(Device(secret, policy, clock, consent), store, head)
+    pipeline = Pipeline(Device(secret, policy, clock, consent, limits), store, head)
     return OpenDevice(pipeline, store, consent)
 
 

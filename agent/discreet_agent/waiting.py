@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from discreet_agent.event import EventRefusal, Refused
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.status import describe_trouble
+from discreet_agent.storing import CANNOT_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from discreet_agent.event import Received
+    from discreet_agent.event import Received, Refused
     from discreet_contract.errors import DiscreetError
-
-CANNOT_STORE = Refused(EventRefusal.STORE_UNAVAILABLE, "the device cannot store now; send again later")
 
 log = structlog.get_logger()
 
