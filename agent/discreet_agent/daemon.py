@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
+WAIT_SECONDS = 10.0  # at most between two attempts to open the folder
 TIDY_MS = 5  # of every tidying turn, so that nobody who sends events waits for it
 TIDY_PAUSE_SECONDS = 0.02
 
@@ -367,7 +368,7 @@ def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
         try:
             _open_and_serve(settings, clock)
         except (RetryableError, CorruptStoreError) as exc:
-            if asyncio.run(wait_for_store(settings.socket, exc, backoff_seconds(attempt))):
+            if asyncio.run(wait_for_store(settings.socket, exc, backoff_seconds(attempt, cap=WAIT_SECONDS))):
                 continue
         return
 

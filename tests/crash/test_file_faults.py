@@ -15,7 +15,7 @@ from file_faults.stricken import KINDS
 from lives import COMPILER, Lives, compile_library
 from needs import need
 
-SAMPLE = 12
+SAMPLE = 6
 
 
 @pytest.fixture(scope="module")
