@@ -15,7 +15,7 @@ from file_faults.stricken import KINDS
 from lives import COMPILER, Lives, compile_library
 from needs import need
 
-SAMPLE = 6
+SAMPLE = 4
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ def test_a_full_disk(lone, small_disk):
     lone.wait_until(lambda: len(sender.acknowledged) > 100, "events are acknowledged")
     small_disk.fill()
     lone.wait_until(lambda: sender.turned_away > 3, "the disk is full")
-    said = lone.status()
+    said = lone.asked()
     assert said["state"] == "on"
     assert said["store"].startswith("unavailable: ")
     assert "full" in said["store"]
@@ -37,8 +37,8 @@ def test_a_full_disk(lone, small_disk):
     small_disk.empty()
     lone.wait_until(lambda: len(sender.acknowledged) > before + 100, "it stores again")
     sender.stop()
-    lone.wait_until(lambda: lone.status()["store"] == "ok", "it says so")
-    counters = lone.status()["counters"]
+    lone.wait_until(lambda: lone.asked()["store"] == "ok", "it says so")
+    counters = lone.asked()["counters"]
     assert counters["store_troubles"][""] >= 1
     assert counters["events_refused"]["STORE_UNAVAILABLE"] >= 20 * 3
     assert stays_alive(lone)
@@ -51,28 +51,28 @@ def test_a_disk_that_is_full_or_read_only_at_the_start(lone, small_disk):
     """No restart after restart: one process waits, says why, turns senders away, and begins when it can."""
     small_disk.fill()
     lone.start_agent()
-    lone.wait_until(lambda: lone.status().get("state") == "waiting", "it waits for room")
-    assert "; " in lone.status()["store"]
+    lone.wait_until(lambda: lone.asked().get("state") == "waiting", "it waits for room")
+    assert "; " in lone.asked()["store"]
     shown = lone.discreet("agent", "status", "--config", lone.agent_toml)
     assert shown.stdout.startswith("waiting\nstore     unavailable: "), shown
     sender = Sender(lone.socket, "s")
     assert sender.ask(["s-0"]).get("refused", [{}])[0].get("reason") == "STORE_UNAVAILABLE"
     small_disk.empty()
-    lone.wait_until(lambda: lone.status().get("store") == "ok", "it works")
+    lone.wait_until(lambda: lone.asked().get("store") == "ok", "it works")
     assert stays_alive(lone)
     assert lone.stop("agent") == 0
     small_disk.remount("ro")
     lone.start_agent()
-    lone.wait_until(lambda: "Read-only" in lone.status().get("store", ""), "it waits for a writable disk")
+    lone.wait_until(lambda: "Read-only" in lone.asked().get("store", ""), "it waits for a writable disk")
     small_disk.remount("rw")
-    lone.wait_until(lambda: lone.status().get("store") == "ok", "it works")
+    lone.wait_until(lambda: lone.asked().get("store") == "ok", "it works")
     assert stays_alive(lone)
 
 
 def test_a_waiting_agent_can_be_stopped(lone, small_disk):
     small_disk.fill()
     lone.start_agent()
-    lone.wait_until(lambda: lone.status().get("state") == "waiting", "it waits")
+    lone.wait_until(lambda: lone.asked().get("state") == "waiting", "it waits")
     assert lone.stop("agent") == 0
 
 
@@ -94,12 +94,12 @@ def test_the_last_room_is_left_to_others(lone, small_disk):
     refused = sender.ask(["s-0", "s-1", "s-2"])["refused"]
     assert {item["reason"] for item in refused} == {"STORE_UNAVAILABLE"}
     assert "min_free_disk_bytes" in refused[0]["detail"]
-    said = lone.status()
+    said = lone.asked()
     assert re.match(r"refuses events: 0\.\d MB are free, and 1 MB must stay free", said["store"]), said["store"]
-    lone.wait_until(lambda: lone.status()["counters"].get("events_forgotten") == {"": 1}, "it forgets all the same")
+    lone.wait_until(lambda: lone.asked()["counters"].get("events_forgotten") == {"": 1}, "it forgets all the same")
     small_disk.empty()
     assert sender.ask(["s-0"]) == {"ok": 1}
-    said = lone.status()
+    said = lone.asked()
     assert said["store"] == "ok"
     assert said["counters"]["events_refused"] == {"STORE_UNAVAILABLE": 3}
 

@@ -20,7 +20,7 @@ FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None
 
 def started(lone):
     lone.start_agent()
-    lone.wait_until(lambda: lone.status().get("store") == "ok", "the agent works")
+    lone.wait_until(lambda: lone.asked().get("store") == "ok", "the agent works")
 
 
 def check_at_rest(lone, sender):
@@ -41,14 +41,14 @@ def test_a_database_that_another_process_holds(lone):
     with closing(sqlite3.connect(lone.folder / "agent" / DATABASE, isolation_level=None, timeout=30)) as other:
         other.execute("BEGIN IMMEDIATE")
         lone.wait_until(lambda: sender.turned_away > 0, "a sender is turned away")
-        said = lone.status()
+        said = lone.asked()
         assert said["state"] == "on"
         assert "locked; another process holds the database" in said["store"]
         assert said["raw"]["events"] > 0
         other.execute("ROLLBACK")
     before = len(sender.acknowledged)
     lone.wait_until(lambda: len(sender.acknowledged) > before + 20, "it stores again")
-    lone.wait_until(lambda: lone.status()["store"] == "ok", "it says so")
+    lone.wait_until(lambda: lone.asked()["store"] == "ok", "it says so")
     check_at_rest(lone, sender)
 
 
@@ -61,8 +61,8 @@ def test_a_database_that_another_process_holds_at_the_start(lone):
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
         lone.start_agent()
-        lone.wait_until(lambda: "locked" in lone.status().get("store", ""), "the agent waits")
-    lone.wait_until(lambda: lone.status().get("store") == "ok", "the agent works")
+        lone.wait_until(lambda: "locked" in lone.asked().get("store", ""), "the agent waits")
+    lone.wait_until(lambda: lone.asked().get("store") == "ok", "the agent works")
 
 
 def test_no_descriptors_are_left(lone):
@@ -83,7 +83,7 @@ def test_no_descriptors_are_left(lone):
         at = len(sender.acknowledged)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         lone.wait_until(lambda: len(sender.acknowledged) > at + 20, "it goes on")
-    lone.wait_until(lambda: lone.status().get("store") == "ok", "it says so")
+    lone.wait_until(lambda: lone.asked().get("store") == "ok", "it says so")
     check_at_rest(lone, sender)
 
 
@@ -108,16 +108,16 @@ def test_the_clock_jumps_while_it_runs(lone, jump, reason):
     finally:
         for name in fake | more:
             del os.environ[name]
-    lone.wait_until(lambda: lone.status().get("store") == "ok", "the agent works")
+    lone.wait_until(lambda: lone.asked().get("store") == "ok", "the agent works")
     lone.wait_until(lambda: lone.made() >= 3 * len(windows), "windows are closed")
-    made, kept = lone.made(), lone.status()["raw"]["events"]
+    made, kept = lone.made(), lone.asked()["raw"]["events"]
     file.write_text(jump)
-    lone.wait_until(lambda: reason in lone.status()["releases"], "the jump is noticed")
+    lone.wait_until(lambda: reason in lone.asked()["releases"], "the jump is noticed")
     time.sleep(3)
     assert lone.made() <= made + 3  # at most a window that was over by then
-    assert lone.status()["raw"]["events"] == kept
+    assert lone.asked()["raw"]["events"] == kept
     file.write_text("+0d")
-    lone.wait_until(lambda: lone.status()["releases"] == "running", "the clock is believed again")
-    assert lone.status()["raw"]["events"] == kept
+    lone.wait_until(lambda: lone.asked()["releases"] == "running", "the clock is believed again")
+    assert lone.asked()["raw"]["events"] == kept
     assert Sender(lone.socket, "s").ask(["s-0"]) == {"ok": 1}
     assert lone.processes["agent"].poll() is None

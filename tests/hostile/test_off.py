@@ -77,7 +77,7 @@ def connected(deployment):
     need(shutil.which("strace") is not None, "strace is not installed")
     deployment.seed(windows=2)
     deployment.start_agent()
-    deployment.wait_until(lambda: deployment.status().get("broker") == "connected", "the agent is connected")
+    deployment.wait_until(lambda: deployment.asked().get("broker") == "connected", "the agent is connected")
     return deployment
 
 
@@ -96,8 +96,8 @@ def test_off_is_no_write_and_no_packet(connected):
     Every packet of a process passes one of these calls; the agent uses no raw sockets and no io_uring.
     """
     connected.discreet("agent", "off", "--config", connected.agent_toml)
-    connected.wait_until(lambda: connected.status()["state"] == "off", "it is off")
-    connected.wait_until(lambda: connected.status()["broker"] != "connected", "the connection is closed")
+    connected.wait_until(lambda: connected.asked()["state"] == "off", "it is off")
+    connected.wait_until(lambda: connected.asked()["broker"] != "connected", "the connection is closed")
     before = files_in(connected.folder / "agent")
     agent = connected.processes["agent"]
     trace = connected.folder / "strace.out"
@@ -155,13 +155,13 @@ def test_no_survives_restarts_a_new_policy_and_a_lost_database(lone):
     say(lone, "off")
     said = (lone.folder / "agent" / "consent.json").read_bytes()
     lone.start_agent()
-    lone.wait_until(lambda: lone.status().get("state") == "off", "it is off")
+    lone.wait_until(lambda: lone.asked().get("state") == "off", "it is off")
     assert lone.stop("agent") == 0
     (lone.folder / "policy.json").write_bytes(lone.release(("retention: 2d", "retention: 1d")))
     (lone.folder / "agent" / DATABASE).write_bytes(b"unreadable")
     lone.start_agent()
-    lone.wait_until(lambda: lone.status().get("state") == "off", "it is off still")
-    assert lone.status()["policy"]["version"] == 2
+    lone.wait_until(lambda: lone.asked().get("state") == "off", "it is off still")
+    assert lone.asked()["policy"]["version"] == 2
     assert (lone.folder / "agent" / "consent.json").read_bytes() == said
 
 

@@ -32,7 +32,7 @@ def test_memory_disk_and_descriptors_stay_where_they_are(tmp_path):
 
 def test_the_soak_measures_and_draws(tmp_path):
     """A few seconds of it: samples once a second, a picture of four curves."""
-    facts, picture = soak(tmp_path, 4)
+    facts, picture = soak(tmp_path, 3.5)
     assert 2 <= len(facts["samples"]) <= 4
     assert facts["samples"][-1]["acknowledged"] >= 1000
     assert picture.count("<polyline") == 4

@@ -184,17 +184,15 @@ def test_a_database_that_was_set_aside_holds_nothing_that_opens(planted):
 @pytest.mark.slow
 def test_a_real_daemon_forgets_on_time_and_logs_nothing(lone):
     """Half a minute of retention, the wall clock, the daemon's own timer; its log is searched too."""
-    (lone.folder / "policy.json").write_bytes(
-        lone.release(("retention: 2d", "retention: 30s"), ("planted-side-zyx", SIDE))
-    )
+    (lone.folder / "policy.json").write_bytes(lone.release(("retention: 2d", "retention: 30s")))
     lone.start_agent()
-    lone.wait_until(lambda: lone.status().get("store") == "ok", "the agent works")
+    lone.wait_until(lambda: lone.asked().get("store") == "ok", "the agent works")
     for number in range(20):
         line = {"signal": "door.opened", "version": "1-0-0", "time": time.time_ns() // 1_000_000}
-        line |= {"id": f"{EVENT_ID}-{number}", "fields": {"seconds": NUMBER, "side": SIDE}}
+        line |= {"id": f"{EVENT_ID}-{number}", "fields": {"seconds": NUMBER, "side": "left"}}
         assert ask(lone.socket, json.dumps(line).encode()) == {"ok": 1}
         ask(lone.socket, json.dumps(line | {"fields": {"seconds": REFUSED, "side": REFUSED}}).encode())
-    lone.wait_until(lambda: lone.status()["raw"]["events"] == 0, "all is forgotten", 90)
+    lone.wait_until(lambda: lone.asked()["raw"]["events"] == 0, "all is forgotten", 90)
     time.sleep(5)
     found = search(lone.folder / "agent")
     assert {form for forms in found.values() for form in forms if "canary" in form} == set()
