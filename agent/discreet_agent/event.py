@@ -31,10 +31,13 @@ class EventRefusal(StrEnum):
     BAD_TIME = "BAD_TIME"
     TIME_IN_FUTURE = "TIME_IN_FUTURE"
     TOO_OLD = "TOO_OLD"
+    BAD_ID = "BAD_ID"
     MISSING_FIELD = "MISSING_FIELD"
     WRONG_TYPE = "WRONG_TYPE"
     OUT_OF_BOUNDS = "OUT_OF_BOUNDS"
     UNKNOWN_CATEGORY = "UNKNOWN_CATEGORY"
+    UNDECLARED_FIELD = "UNDECLARED_FIELD"
+    RATE_LIMITED = "RATE_LIMITED"
     DUPLICATE = "DUPLICATE"
     RETRACT_UNSUPPORTED = "RETRACT_UNSUPPORTED"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
@@ -46,6 +49,7 @@ class Refused:
 
     reason: EventRefusal
     detail: str
+    size_bytes: int = 0  # of what could not be read at all; 0 for anything else
 
 
 class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,13 +67,17 @@ class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
-    """One event that its signal's declaration accepts: only declared fields, all within bounds."""
+    """One event that its signal's declaration accepts: only declared fields, all within bounds.
+
+    `version` is the one its sender made it for. With `retracts` it is a correction: it undoes the event with that id.
+    """
 
     signal: str
     version: str
     time_ms: int
     fields: dict[str, FieldValue]
     id: str | None = None
+    retracts: str | None = None
 
     def __repr__(self) -> str:
         return f"<Event {self.signal} with {len(self.fields)} fields>"
