@@ -37,9 +37,9 @@ class EventRefusal(StrEnum):
     OUT_OF_BOUNDS = "OUT_OF_BOUNDS"
     UNKNOWN_CATEGORY = "UNKNOWN_CATEGORY"
     UNDECLARED_FIELD = "UNDECLARED_FIELD"
-    RATE_LIMITED = "RATE_LIMITED"
     DUPLICATE = "DUPLICATE"
-    RETRACT_UNSUPPORTED = "RETRACT_UNSUPPORTED"
+    RETRACTED = "RETRACTED"
+    RETRACT_FORGOTTEN = "RETRACT_FORGOTTEN"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
 
 
@@ -69,7 +69,7 @@ class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Event(msgspec.Struct, frozen=True, array_like=True):
     """One event that its signal's declaration accepts: only declared fields, all within bounds.
 
-    `version` is the one its sender made it for. With `retracts` it is a correction: it undoes the event with that id.
+    `version` is the one its sender made it for; the fields have the form of the signal's present one.
     """
 
     signal: str
@@ -77,7 +77,8 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     time_ms: int
     fields: dict[str, FieldValue]
     id: str | None = None
-    retracts: str | None = None
+    retracts: str | None = None  # id of the event that this one takes back; such an event says nothing else
+    sender: str = ""  # as in `Batch`
 
     def __repr__(self) -> str:
         return f"<Event {self.signal} with {len(self.fields)} fields>"

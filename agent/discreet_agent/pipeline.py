@@ -19,12 +19,17 @@ from typing import TYPE_CHECKING
 from discreet_agent.budget_clock import BudgetClock
 from discreet_agent.event import Batch
 from discreet_agent.steps.close import Closing
+from discreet_agent.steps.correct import Correcting
+from discreet_agent.steps.dating import Dating
 from discreet_agent.steps.forget import Forgetting
+from discreet_agent.steps.layer import RawLayer
+from discreet_agent.steps.merge import Merging
 from discreet_agent.steps.record import Recording
+from discreet_agent.steps.tallying import Tallying
 from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from discreet_agent.event import Received, Refused
     from discreet_agent.steps.device import Device
@@ -43,9 +48,14 @@ class Pipeline:
         self._store = store
         self._head = head
         self._time = BudgetClock(store, device.clock)
-        self._recording = Recording(device, store)
+        self._layer = RawLayer(device, store, self._time)
+        self._tallying = Tallying(device, store, self._layer)
+        correcting = Correcting(store, self._layer, self._tallying)
+        self._recording = Recording(device, store, self._layer, self._tallying, correcting)
         self._closing = Closing(device, store, head, self._time)
-        self._forgetting = Forgetting(device, store, self._time)
+        self._forgetting = Forgetting(device, store, self._layer, self._time)
+        self._dating = Dating(device, store, self._layer, self._tallying)
+        self._merging = Merging(store, self._layer)
 
     def adopt(self, policy: VerifiedPolicy) -> None:
         """Go on under another policy: at once for what is received, at a window border for metrics.
@@ -56,7 +66,7 @@ class Pipeline:
         with self._store.transaction():
             self._store.tallies.keep_only(policy.plans)
         self._device = replace(self._device, policy=policy)
-        for step in (self._recording, self._closing, self._forgetting):
+        for step in (self._layer, self._tallying, self._recording, self._closing, self._forgetting, self._dating):
             step.adopt(self._device)
 
     def note_pause(self) -> None:
@@ -91,10 +101,12 @@ class Pipeline:
     def learn_signed_time(self, ms: int) -> None:
         """Take the time under the log's head that is obeyed; budgets go by it where the wall clock cannot be proven."""
         self._time.learn(ms)
+        self._layer.clock.hear(ms)
 
     def hear_time(self, ms: int) -> None:
         """Take the aggregator's word that it is at least so late; the device's own clock is believed up to there."""
         self._time.hear(ms)
+        self._layer.clock.hear(ms)
 
     # --- the aggregator answers ------------------------------------------------------------
 
@@ -117,8 +129,22 @@ class Pipeline:
     # --- time passes -----------------------------------------------------------------------
 
     def forget(self) -> int:
-        """Delete raw events past their retention, settled and undeliverable reports past the horizon."""
-        gone = self._forgetting.forget()
-        if self._device.why_off is None:
-            self._recording.write_refusals()
-        return gone
+        """Forget all that is over, merge and mend: one whole `tidy`. Returns how many raw events were forgotten."""
+        return sum(self.tidy())
+
+    def tidy(self) -> Iterator[int]:
+        """The same in small steps, between which events may be received; each yields how many events it forgot."""
+        if self._device.why_off is not None:
+            return
+        self._recording.write_refusals()
+        self._layer.seal_old()
+        yield from self._forgetting.steps()
+        for _ in self._dating.steps():
+            yield 0
+        for _ in self._merging.steps():
+            yield 0
+
+    @property
+    def tidy_seconds(self) -> int:
+        """How often to tidy up."""
+        return self._forgetting.pass_seconds

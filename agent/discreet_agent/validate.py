@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from discreet_agent.event import MAX_ID_BYTES, Event, EventRefusal, Refused
 from discreet_contract.condition import FieldValue
-from discreet_contract.durations import seconds
+from discreet_contract.durations import grain, seconds
 from discreet_contract.policy.model import BooleanField, CategoryField, NumberField, TextField
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ _BAD_ID = Refused(EventRefusal.BAD_ID, f"id is a text of 1 to {MAX_ID_BYTES} byt
 _BAD_RETRACTS = Refused(
     EventRefusal.BAD_ID, f"retracts is the id of an earlier event, a text of 1 to {MAX_ID_BYTES} bytes"
 )
-_RETRACT_UNSUPPORTED = Refused(EventRefusal.RETRACT_UNSUPPORTED, "this version of the agent does not take corrections")
 _TOO_LARGE = Refused(
     EventRefusal.TOO_LARGE, f"an event's fields have at most {MAX_EVENT_CHARACTERS} characters, names included"
 )
@@ -49,7 +48,7 @@ _TOO_LARGE = Refused(
 class _Rules:
     """One signal's declaration, as one of its versions is taken."""
 
-    retention_ms: int
+    kept_ms: int  # what is older is refused
     too_old: Refused
     fields: tuple[tuple[str, Taker, FieldValue | Refused | None], ...]  # the last: what stands for a missing value
     undeclared: Refused | None  # None where undeclared fields are dropped
@@ -59,8 +58,7 @@ class _Rules:
 class Validator:
     """Checks events against the signals of one policy."""
 
-    def __init__(self, policy: Policy, *, takes_corrections: bool = False) -> None:
-        self._takes_corrections = takes_corrections
+    def __init__(self, policy: Policy) -> None:
         refuses = policy.undeclared == "refuse"
         self._rules: dict[str, dict[str, _Rules]] = {}
         self._unknown_version: dict[str, Refused] = {}
@@ -75,7 +73,7 @@ class Validator:
             )
         self._dropped: dict[str, int] = {}
 
-    def check(self, line: EventLine, now_ms: int) -> Event | Refused:
+    def check(self, line: EventLine, now_ms: int, sender: str = "") -> Event | Refused:
         """One event as it may be kept. One with `retracts` is a correction: its fields are ignored."""
         versions = self._rules.get(line.signal)
         if versions is None:
@@ -88,24 +86,25 @@ class Validator:
             return _BAD_TIME
         if time_ms > now_ms + FUTURE_SKEW_MS:
             return _IN_FUTURE
-        if time_ms < now_ms - rules.retention_ms:
-            return rules.too_old
         if line.id is not None and not _is_id(line.id):
             return _BAD_ID
-        if line.retracts is None:
-            return self._with_fields(line, rules, time_ms)
-        if not _is_id(line.retracts):
-            return _BAD_RETRACTS
-        if not self._takes_corrections:  # the one place; it goes when the layers behind can undo an event
-            return _RETRACT_UNSUPPORTED
-        return Event(line.signal, line.version, time_ms, {}, line.id, line.retracts)
+        if line.retracts is not None:
+            if not _is_id(line.retracts):
+                return _BAD_RETRACTS
+            return Event(line.signal, line.version, time_ms, {}, line.id, line.retracts, sender)
+        if time_ms < now_ms - rules.kept_ms:
+            return rules.too_old
+        kept = self._take_fields(line, rules)
+        if isinstance(kept, Refused):
+            return kept
+        return Event(line.signal, line.version, time_ms, kept, line.id, None, sender)
 
     def take_dropped(self) -> dict[str, int]:
         """How many undeclared fields were left out of events since this was last asked, by signal."""
         dropped, self._dropped = self._dropped, {}
         return dropped
 
-    def _with_fields(self, line: EventLine, rules: _Rules, time_ms: int) -> Event | Refused:
+    def _take_fields(self, line: EventLine, rules: _Rules) -> dict[str, FieldValue] | Refused:
         given = line.fields
         kept: dict[str, FieldValue] = {}
         found = 0
@@ -123,7 +122,7 @@ class Validator:
             refused = self._leave_out(line, rules, len(given) - found)
             if refused is not None:
                 return refused
-        return Event(line.signal, line.version, time_ms, kept, line.id)
+        return kept
 
     def _leave_out(self, line: EventLine, rules: _Rules, fields: int) -> Refused | None:
         """Count undeclared fields by signal, never by a name that a sender gave; or refuse the event."""
@@ -159,14 +158,17 @@ def _compiled(signal: Signal, takers: dict[str, Taker], version: str, *, refuses
     has a default, and an optional one stays away. Only an older version is given defaults.
     """
     is_older = version != signal.version
+    kept_seconds = seconds(signal.retention)
     fields = tuple(
         (name, takers[name], _stand_in(name, field, is_older=is_older)) for name, field in signal.fields.items()
     )
     declares = f"it declares {_listed(list(signal.fields))}" if signal.fields else "it declares none"
     undeclared = Refused(EventRefusal.UNDECLARED_FIELD, f"the signal does not declare every field sent; {declares}")
     return _Rules(
-        retention_ms=seconds(signal.retention) * 1000,
-        too_old=Refused(EventRefusal.TOO_OLD, f"time lies before the signal's retention of {signal.retention}"),
+        kept_ms=(kept_seconds - grain(kept_seconds)) * 1000,
+        too_old=Refused(
+            EventRefusal.TOO_OLD, f"time lies before what the signal's retention of {signal.retention} keeps"
+        ),
         fields=fields,
         undeclared=undeclared if refuses_undeclared else None,
         note=f" (events of {version} are held to the rules of {signal.version})" if is_older else "",
@@ -196,8 +198,8 @@ def _number(name: str, field: NumberField) -> Taker:
     low, high = field.min, field.max
     is_wide = max(abs(low), abs(high)) > _EXACT
     wrong = Refused(EventRefusal.WRONG_TYPE, f"{name} is a number")
-    below = Refused(EventRefusal.OUT_OF_BOUNDS, f"{name} < {low:.15g}")
-    above = Refused(EventRefusal.OUT_OF_BOUNDS, f"{name} > {high:.15g}")
+    below = Refused(EventRefusal.OUT_OF_BOUNDS, f"{name} < {_written(low)}")
+    above = Refused(EventRefusal.OUT_OF_BOUNDS, f"{name} > {_written(high)}")
 
     def take(value: FieldValue) -> FieldValue | Refused:
         if type(value) is not float and type(value) is not int:
@@ -244,6 +246,10 @@ def _boolean(name: str) -> Taker:
         return value if type(value) is bool else wrong
 
     return take
+
+
+def _written(bound: float) -> str:
+    return str(int(bound) if bound.is_integer() and abs(bound) <= _EXACT else bound)
 
 
 def _is_id(text: str) -> bool:

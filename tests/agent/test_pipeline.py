@@ -36,6 +36,15 @@ def test_events_are_acknowledged_one_by_one(bench, device):
     assert device.store.counters()["events_refused"] == {"UNKNOWN_SIGNAL": 1}
 
 
+def test_fields_that_nobody_declared_are_counted_by_signal(bench, device):
+    """Never by a name that a sender made up."""
+    bench.at(START + 10)
+    planted = {"seconds": 1, "side": "left", "planted": 1, "planted too": 2}
+    device.pipeline.record([opening(START + 1, fields=planted), opening(START + 2, signal="x.y", fields=planted)])
+
+    assert device.store.counters()["fields_dropped"] == {"door.opened": 2}
+
+
 def test_an_event_id_is_taken_once(bench, device):
     """Also within one batch, also after a restart."""
     bench.at(START + 10)
@@ -218,7 +227,7 @@ def test_a_verdict_of_the_future_is_settled_too(bench, device):
 
 
 def test_raw_events_are_forgotten_on_time(bench, device):
-    """Retention of three days, to the day."""
+    """Retention of three days, never longer; the id is known for seven."""
     bench.at(START + 10)
     device.pipeline.record([opening(START + 1, id="a")])
     bench.at(START + 2 * 86_400)
@@ -226,7 +235,10 @@ def test_raw_events_are_forgotten_on_time(bench, device):
     bench.at(START + 4 * 86_400 + 2)
     assert device.pipeline.forget() == 1
     assert device.store.raw.size() == (0, 0)
-    assert device.store.connection.execute("SELECT count(*) FROM event_ids").fetchone() == (0,)
+    assert [why for [why] in device.store.connection.execute("SELECT why FROM deletions")] == ["EXPIRED"]
+    bench.at(START + 9 * 86_400)
+    device.pipeline.forget()
+    assert device.store.connection.execute("SELECT count(*) FROM seen_ids").fetchone() == (0,)
 
 
 def test_reports_past_the_horizon_are_given_up_and_counted(bench, device):

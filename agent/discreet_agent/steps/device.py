@@ -13,6 +13,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What this machine's owner lets the agent take."""
+
+    max_database_bytes: int = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """What makes this device this device."""
 
@@ -20,6 +27,7 @@ class Device:
     policy: VerifiedPolicy
     clock: Clock
     consent: Consent
+    limits: Limits = Limits()
 
     @property
     def rules(self) -> Policy:

@@ -117,6 +117,15 @@ def _required(_old: Any, new: Any) -> Verdict:
     return _BREAKING if new else _COMPATIBLE
 
 
+def _undeclared(_old: Any, new: Any) -> Verdict:
+    return _BREAKING if new == "refuse" else _COMPATIBLE
+
+
+def _default(old: Any, _new: Any) -> Verdict:
+    """A first default lets older events in that lacked the field; any other change makes them mean something else."""
+    return _COMPATIBLE if old is None else _BREAKING
+
+
 def _accepts(old: Any, new: Any) -> Verdict:
     return _BREAKING if set(old) - set(new) else _COMPATIBLE
 
@@ -162,6 +171,7 @@ RULES: tuple[tuple[str, Callable[[Any, Any], Verdict]], ...] = (
     ("aggregator/keys", _keys),
     ("budget/*", _up_is_worse),
     ("lateness", _always(_COMPATIBLE)),
+    ("undeclared", _undeclared),
     ("late_horizon", _longer_is_worse),
     ("spread", _longer_is_better),
     ("receipt_buckets", _up_is_worse),  # more buckets: fewer devices share a topic
@@ -181,6 +191,7 @@ RULES: tuple[tuple[str, Callable[[Any, Any], Verdict]], ...] = (
     ("signals/*/fields/*/max", _widens(upward=True)),
     ("signals/*/fields/*/values", _values),
     ("signals/*/fields/*/required", _required),
+    ("signals/*/fields/*/default", _default),
     ("signals/*/fields/*/grid", _rising(Compatibility.COMPATIBLE, Privacy.IMPROVING)),
     ("signals/*/fields/*/unit", _always(_BREAKING)),
     ("metrics/*", _came_or_went(_WORSE, (Compatibility.BREAKING, Privacy.IMPROVING))),

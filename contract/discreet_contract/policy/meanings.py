@@ -25,7 +25,7 @@ MEANINGS: dict[str, str] = {
     "Policy.collector": "Built-in sources of events.",
     "Policy.padding": "Smallest size, in bytes, to which an envelope is padded.",
     "Policy.expected_devices": "How many devices the fleet has, about. Lints judge by it whether a figure can be seen.",
-    "Policy.undeclared": "What becomes of an event with a field that its signal does not declare: field or event goes.",
+    "Policy.undeclared": "What becomes of a field that its signal does not declare: it goes, or its event does. Both are counted.",
     "Policy.retention": "Upper bounds for each layer of data on the device.",
     "Policy.outbox": "Bounds on what waits for a receipt.",
     "Policy.senders": "Local programs that may speak to the agent. Empty: whoever may open its socket.",
@@ -69,12 +69,17 @@ MEANINGS: dict[str, str] = {
     "Signal.owner": "Address of who answers for it.",
     "Signal.expires": "Day its approval ends. Checked by the lints; the device goes on recording.",
     "Signal.retention": "How long raw events are kept, counted from the event's own time, rounded up to a whole day.",
-    "Signal.fields": "Its fields. Others are dropped on receipt.",
+    "Signal.fields": "Its fields. Of others `undeclared` decides.",
     "Signal.review": "Where it was approved.",
-    "NumberField.default": "What an event of an older version, which lacks the field, is given.",
+    "NumberField.default": (
+        "What an event of an accepted older version is given where it lacks the field. One of the present version is "
+        "given nothing: its sender knows the field."
+    ),
     "CategoryField.default": "As for numbers.",
     "BooleanField.default": "As for numbers.",
-    "Signal.accepts": "Older schema versions that are still taken as they are.",
+    "Signal.accepts": (
+        "Older schema versions that are still taken: held to the present bounds, and given defaults for what they lack."
+    ),
     "NumberField.min": "Least value that is accepted.",
     "NumberField.max": "Greatest value that is accepted.",
     "NumberField.unit": "Unit, for people.",
