@@ -121,6 +121,12 @@ def _undeclared(_old: Any, new: Any) -> Verdict:
     return _BREAKING if new == "refuse" else _COMPATIBLE
 
 
+def _rate(old: Any, new: Any) -> Verdict:
+    """A rate limit is no part of the schema; without one, or under a higher one, more is recorded."""
+    grows = new is None or (old is not None and new > old)
+    return Compatibility.COMPATIBLE, Privacy.REGRESSING if grows else Privacy.IMPROVING
+
+
 def _default(old: Any, _new: Any) -> Verdict:
     """A first default lets older events in that lacked the field; any other change makes them mean something else."""
     return _COMPATIBLE if old is None else _BREAKING
@@ -186,6 +192,7 @@ RULES: tuple[tuple[str, Callable[[Any, Any], Verdict]], ...] = (
     ("signals/*/expires", _rising(Compatibility.COMPATIBLE, Privacy.REGRESSING, str)),
     ("signals/*/retention", _longer_is_worse),
     ("signals/*/accepts", _accepts),
+    ("signals/*/max_per_minute", _rate),
     ("signals/*/fields/*", _field),
     ("signals/*/fields/*/min", _widens(upward=False)),
     ("signals/*/fields/*/max", _widens(upward=True)),

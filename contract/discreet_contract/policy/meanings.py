@@ -25,7 +25,7 @@ MEANINGS: dict[str, str] = {
     "Policy.collector": "Built-in sources of events.",
     "Policy.padding": "Smallest size, in bytes, to which an envelope is padded.",
     "Policy.expected_devices": "How many devices the fleet has, about. Lints judge by it whether a figure can be seen.",
-    "Policy.undeclared": "What becomes of a field that its signal does not declare: it goes, or its event does. Both are counted.",
+    "Policy.undeclared": "What becomes of a field that its signal does not declare: it goes, or its event. Counted.",
     "Policy.retention": "Upper bounds for each layer of data on the device.",
     "Policy.outbox": "Bounds on what waits for a receipt.",
     "Policy.senders": "Local programs that may speak to the agent. Empty: whoever may open its socket.",
@@ -77,6 +77,7 @@ MEANINGS: dict[str, str] = {
     ),
     "CategoryField.default": "As for numbers.",
     "BooleanField.default": "As for numbers.",
+    "Signal.max_per_minute": "Most events that one sender may add in a minute, and at once. Empty: no bound.",
     "Signal.accepts": (
         "Older schema versions that are still taken: held to the present bounds, and given defaults for what they lack."
     ),

@@ -117,6 +117,7 @@ class Signal(Record, frozen=True):
     fields: dict[Name, Field] = {}
     review: str = ""
     accepts: tuple[SchemaVersion, ...] = ()
+    max_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
 
     def accepts_version(self, version: str) -> bool:
         """Whether events of this schema version are taken."""

@@ -52,6 +52,12 @@ TABLE = [
     (("expires: 2028", "expires: 2029"), "signals.flight.departed.expires", "compatible", "regressing"),
     (("retention: 35d", "retention: 3d"), "signals.flight.departed.retention", "compatible", "improving"),
     (("retention: 35d", "retention: 90d"), "signals.flight.departed.retention", "compatible", "regressing"),
+    (
+        ("retention: 35d", "retention: 35d\n    max_per_minute: 60"),
+        "signals.flight.departed.max_per_minute",
+        "compatible",
+        "improving",
+    ),
     (("max: 1440", "max: 2880"), "signals.flight.departed.fields.delay.max", "compatible", "regressing"),
     (("max: 1440", "max: 720"), "signals.flight.departed.fields.delay.max", "breaking", "improving"),
     (("unit: min}", "unit: min, default: 0}"), "signals.flight.departed.fields.delay.default", "compatible", "neutral"),
