@@ -262,14 +262,26 @@ class Daemon:
                 broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
                 key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
                 releases = status.releases(self._device.pipeline.halted, key_valid=key_valid)
-                return status.describe(store, self._policies, self._device.consent, broker=broker, releases=releases)
+                said = status.describe(store, self._policies, self._device.consent, broker=broker, releases=releases)
+                return said | {"contracts": self._device.pipeline.admission.contracts()}
             case "sent":
                 return {"sent": status.describe_sent(store.outbox)}
             case "ledger":
                 return status.describe_ledger(store.ledger)
             case "policies":
                 return {"policies": status.describe_trail(store.trail)}
-        return {"error": "UNKNOWN_QUERY", "detail": "known: status, sent, ledger, policies"}
+            case "quarantine":
+                return {"quarantine": status.describe_quarantine(self._device.pipeline.admission.quarantined())}
+            case "clear_quarantine":
+                return self._clear_quarantine()
+        known = "status, sent, ledger, policies, quarantine, clear_quarantine"
+        return {"error": "UNKNOWN_QUERY", "detail": f"known: {known}"}
+
+    def _clear_quarantine(self) -> dict[str, Any]:
+        refusal = self._device.consent.refusal(self._policy)
+        if refusal is not None:  # P6: deleting writes too
+            return {"error": "CONSENT_OFF", "detail": refusal}
+        return {"cleared": self._device.pipeline.admission.clear_quarantine()}
 
     def _policy_arrived(self, content: bytes) -> None:
         """Called in the MQTT thread; judged at the next tick, so that a flood of policies costs one a second."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -51,6 +51,28 @@ class Refused:
     reason: EventRefusal
     detail: str
     size_bytes: int = 0  # of what could not be read at all; 0 for anything else
+
+
+class Shape(NamedTuple):
+    """What may be kept of refused input: its form, never a value. See `quarantine.shape_of`."""
+
+    sender: str
+    signal: str  # "" where the policy declares no such signal
+    version: str  # "" where it is not of a version's form
+    reason: str
+    detail: str
+    fields: str
+    size_bytes: int  # of what could not be read: at most so many; else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """How often input of one shape was refused, and when."""
+
+    shape: Shape
+    count: int
+    first_ms: int
+    last_ms: int
 
 
 class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,6 @@
 """The order of the steps on a device. Two ways through: an event comes in, a window closes.
 
-    record          validate → known id? → raw block → tallies
+    record          validate → rate limit → known id? → raw block → tallies
                     one commit for many events
     close_windows   begins: caps → reserved · ends: charge → tally → conclude → bound → randomise → seal → outbox
                     one commit for all metrics of a window, then the ledger's head, then it may leave
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from discreet_agent.event import Received, Refused
+    from discreet_agent.steps.admit import Admission
     from discreet_agent.steps.device import Device
     from discreet_agent.store.head import Halted, HeadKeeper
     from discreet_agent.store.outbox import OutboxRow
@@ -82,6 +83,11 @@ class Pipeline:
     def record_group(self, batches: Sequence[Batch]) -> list[Refused | None]:
         """Take events; returns None for each one that is now on disk, its refusal for each other, in order."""
         return self._recording.record(batches)
+
+    @property
+    def admission(self) -> Admission:
+        """Who was refused, and whether contracts are kept: for whoever asks."""
+        return self._recording.admission
 
     # --- a window closes -------------------------------------------------------------------
 
