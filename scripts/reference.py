@@ -121,6 +121,8 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
         "Unix socket, mode 0660. Empty: `$XDG_RUNTIME_DIR/discreet/agent.sock`, else `/run/discreet/agent.sock`."
     ),
     "AgentConfig.resend_seconds": "First wait for a receipt. It doubles with every resend, up to an hour, with jitter.",
+    "AgentConfig.max_database_bytes": "What the database may take. Beyond it the oldest raw events go first; "
+    "the ledger and reports that wait never do.",
     "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",
     "AggregatorConfig.state_dir": "Database and lock file.",

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from discreet_agent.steps.device import DEFAULT_LIMITS, Limits
 from discreet_contract.broker import Broker
 from discreet_contract.config import find_config, read_config
 from discreet_contract.policy.terms import HexKey
@@ -26,6 +27,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     socket: str = ""
     resend_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 60.0  # first wait for a receipt
     log_json: bool = True
+    max_database_bytes: Annotated[int, msgspec.Meta(ge=1_048_576)] = DEFAULT_LIMITS.max_database_bytes
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -39,6 +41,7 @@ class Settings(msgspec.Struct, frozen=True):
     socket: Path
     resend_seconds: float
     log_json: bool
+    limits: Limits
 
 
 def load_settings(named: Path | None) -> Settings:
@@ -56,6 +59,7 @@ def load_settings(named: Path | None) -> Settings:
         socket=base / config.socket if config.socket else _socket(),
         resend_seconds=config.resend_seconds,
         log_json=config.log_json,
+        limits=Limits(config.max_database_bytes),
     )
 
 

@@ -21,12 +21,13 @@ from discreet_agent.event import EventRefusal, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
 from discreet_agent.policies import Policies, in_force
 from discreet_agent.publish import Courier, read_receipts
+from discreet_agent.purge_request import mark_obeyed, read_request
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
 from discreet_contract.beacon import read_beacon
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
-from discreet_contract.errors import DiscreetError, RetryableError, SignatureRefusedError
+from discreet_contract.errors import DiscreetError, RetryableError, SignatureRefusedError, StoreError
 from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
@@ -112,6 +113,7 @@ class Daemon:
             return
 
     def _tick(self) -> None:
+        self._obey_purge()
         consent = self._device.consent
         if consent.is_paused(self._policy):
             self._link.start()  # or a fleet whose policy once asked too much could never be given a better one
@@ -136,6 +138,19 @@ class Daemon:
             self._forget()
         except RetryableError as exc:
             log.warning("trouble, trying again", problem=str(exc), next_step=exc.hint)
+
+    def _obey_purge(self) -> None:
+        """Forget what the owner asked to, also while off; the request goes when it is done."""
+        try:
+            request = read_request(self._settings.state_dir)
+            if request is None:
+                return
+            gone = self._device.pipeline.purge(request)
+            mark_obeyed(self._settings.state_dir)
+        except (RetryableError, StoreError) as exc:
+            log.warning("not purged yet, trying again", problem=str(exc), next_step=exc.hint)
+            return
+        log.info("purged at the owner's word", events=gone)
 
     def _obey_newer(self) -> None:
         """Take a newer policy from the file or the broker: first on disk, then in force, then in the trail."""
@@ -315,7 +330,7 @@ def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
     clock = clock or SystemClock()
     make_state_folder(settings.state_dir)
     policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
-    with open_device(settings.state_dir, policies.start().policy, clock) as device:
+    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits) as device:
         asyncio.run(_serve(settings, policies, device, clock))
 
 

@@ -24,6 +24,7 @@ from discreet_agent.steps.dating import Dating
 from discreet_agent.steps.forget import Forgetting
 from discreet_agent.steps.layer import RawLayer
 from discreet_agent.steps.merge import Merging
+from discreet_agent.steps.purge import Purging
 from discreet_agent.steps.record import Recording
 from discreet_agent.steps.tallying import Tallying
 from discreet_contract.wire import verdict_name
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from discreet_agent.event import Received, Refused
     from discreet_agent.steps.admit import Admission
     from discreet_agent.steps.device import Device
+    from discreet_agent.steps.purge import Purge
     from discreet_agent.store.head import Halted, HeadKeeper
     from discreet_agent.store.outbox import OutboxRow
     from discreet_agent.store.store import Store
@@ -57,6 +59,7 @@ class Pipeline:
         self._forgetting = Forgetting(device, store, self._layer, self._time)
         self._dating = Dating(device, store, self._layer, self._tallying)
         self._merging = Merging(store, self._layer)
+        self._purging = Purging(store, self._layer, self._tallying, self._forgetting)
 
     def adopt(self, policy: VerifiedPolicy) -> None:
         """Go on under another policy: at once for what is received, at a window border for metrics.
@@ -151,6 +154,10 @@ class Pipeline:
             yield 0
         for _ in self._merging.steps():
             yield 0
+
+    def purge(self, purge: Purge) -> int:
+        """Forget what the owner says, now, also while recording is off; returns how many raw events went."""
+        return self._purging.purge(purge)
 
     @property
     def tidy_seconds(self) -> int:

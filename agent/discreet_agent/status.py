@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from discreet_agent.event import Quarantined
     from discreet_agent.ledger_check import Checked
     from discreet_agent.policies import Policies, Refusal
+    from discreet_agent.store.deletions import Deletion
     from discreet_agent.store.head import Halted
     from discreet_agent.store.ledger import Ledger
     from discreet_agent.store.outbox import Outbox
@@ -121,6 +122,23 @@ def describe_trail(trail: Trail) -> list[dict[str, Any]]:
             "log_root": entry.head_root,
         }
         for entry in trail.entries()
+    ]
+
+
+def describe_deletions(deletions: list[Deletion]) -> list[dict[str, Any]]:
+    """Receipts of what was forgotten."""
+    return [
+        {
+            "at": _iso(deletion.at_ms // 1000),
+            "layer": deletion.layer,
+            "of": deletion.subject,
+            "from": _iso(deletion.start),
+            "seconds": deletion.length,
+            "items": deletion.items,
+            "why": deletion.why,
+            "key": deletion.key_fingerprint,
+        }
+        for deletion in deletions
     ]
 
 
