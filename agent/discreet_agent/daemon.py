@@ -295,7 +295,7 @@ class Daemon:
     def _clear_quarantine(self) -> dict[str, Any]:
         refusal = self._device.consent.refusal(self._policy)
         if refusal is not None:  # P6: deleting writes too
-            return {"error": "CONSENT_OFF", "detail": refusal}
+            return {"error": "CONSENT_OFF", "detail": refusal, "next": "`discreet agent purge` forgets it all the same"}
         return {"cleared": self._device.pipeline.admission.clear_quarantine()}
 
     def _policy_arrived(self, content: bytes) -> None:

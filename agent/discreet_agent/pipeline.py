@@ -157,6 +157,7 @@ class Pipeline:
 
     def purge(self, purge: Purge) -> int:
         """Forget what the owner says, now, also while recording is off; returns how many raw events went."""
+        self.admission.drop_pending()
         return self._purging.purge(purge)
 
     @property

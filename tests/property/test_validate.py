@@ -1,4 +1,4 @@
-"""Whatever a sender writes: no exception, nothing beyond what is declared, and no refusal that repeats a value."""
+"""Whatever a sender writes: no exception, nothing beyond what is declared, and neither a refusal nor its shape repeats a value."""
 
 import json
 
@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from device_bench import START, make_policy
-from discreet_agent.event import Event, EventLine, Refused
+from discreet_agent.event import Event, EventLine, Refused, Shape
+from discreet_agent.quarantine import shape_of
 from discreet_agent.receive.lines import Query, decode_line
 from discreet_agent.validate import Validator
 
@@ -50,7 +51,7 @@ def decoded(line):
 
 @given(st.sampled_from(POLICIES), lines)
 @example(POLICIES[0], {"signal": "door.opened", "version": "1-1-0", "time": "0001-01-01T00:00:00+23:59", "fields": {}})
-def test_a_line_becomes_an_event_within_its_declaration_or_a_refusal_without_values(policy, line):
+def test_a_line_becomes_an_event_within_its_declaration_or_a_refusal_and_shape_without_values(policy, line):
     """Minimisation and P1 for anything that the decoder lets through."""
     given_line = decoded(line)
     if given_line is None:
@@ -58,8 +59,9 @@ def test_a_line_becomes_an_event_within_its_declaration_or_a_refusal_without_val
     checked = Validator(policy).check(given_line, NOW, "porter")
 
     if isinstance(checked, Refused):
-        assert MARK not in repr(checked)
-        assert not any(str(value) in checked.detail for value in line["fields"].values() if len(str(value)) > 10)
+        said = repr(checked) + repr(shape_of(given_line, checked, "porter", policy.signals))
+        assert MARK not in said
+        assert not any(str(value) in said for value in line["fields"].values() if len(str(value)) > 10)
         return
     assert isinstance(checked, Event)
     assert MARK not in repr(checked)
@@ -83,3 +85,5 @@ def test_any_bytes_become_an_answer(policy, content):
     for item in taken:
         checked = item if isinstance(item, Refused) else Validator(policy).check(item, NOW)
         assert isinstance(checked, Event | Refused)
+        if isinstance(checked, Refused):
+            assert isinstance(shape_of(item, checked, "", policy.signals), Shape)

@@ -54,6 +54,7 @@ class Purging:
                 gone.append((kept, Why.PURGED))
         with self._store.transaction():
             self._tallying.forget(purge.signal, purge.before_ms)
+            self._store.quarantine.clear(purge.signal, purge.before_ms)
             if purge == Purge():
                 self._store.seen.clear()
         deleted = sum(self._steps(gone))

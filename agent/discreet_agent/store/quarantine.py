@@ -65,6 +65,9 @@ class QuarantineTable:
         """Delete what has expired."""
         self._connection.execute("DELETE FROM quarantine WHERE expires_at <= ?", (now_seconds,))
 
-    def clear(self) -> int:
-        """Delete all; returns how many rows went."""
-        return self._connection.execute("DELETE FROM quarantine").rowcount
+    def clear(self, signal: str | None = None, before_ms: int | None = None) -> None:
+        """Delete all, or one signal's, or what was first refused before that moment."""
+        self._connection.execute(
+            "DELETE FROM quarantine WHERE (?1 IS NULL OR signal = ?1) AND (?2 IS NULL OR first_ms < ?2)",
+            (signal, before_ms),
+        )
