@@ -178,6 +178,7 @@ RULES: tuple[tuple[str, Callable[[Any, Any], Verdict]], ...] = (
     ("budget/*", _up_is_worse),
     ("lateness", _always(_COMPATIBLE)),
     ("undeclared", _undeclared),
+    ("contracts/**", _always(_COMPATIBLE)),  # observed on the device, shown there; nothing leaves
     ("late_horizon", _longer_is_worse),
     ("spread", _longer_is_better),
     ("receipt_buckets", _up_is_worse),  # more buckets: fewer devices share a topic

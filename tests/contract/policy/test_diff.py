@@ -41,6 +41,12 @@ TABLE = [
     (("lifetime: 120.0", "lifetime: 100.0"), "budget.lifetime", "compatible", "improving"),
     (("lateness: 2h", "lateness: 3h"), "lateness", "compatible", "neutral"),
     (("lateness: 2h", "lateness: 2h\nundeclared: refuse"), "undeclared", "breaking", "neutral"),
+    (
+        ("lateness: 2h", "lateness: 2h\ncontracts: {flight.departed: {latency: 1h}}"),
+        "contracts.flight.departed",
+        "compatible",
+        "neutral",
+    ),
     (("late_horizon: 35d", "late_horizon: 60d"), "late_horizon", "compatible", "regressing"),
     (("spread: 1h", "spread: 1m"), "spread", "compatible", "regressing"),
     (("spread: 1h", "spread: 60m"), "spread", "compatible", "neutral"),

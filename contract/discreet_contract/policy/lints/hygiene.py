@@ -27,7 +27,6 @@ INERT_SECTIONS = (
     "retention",
     "outbox",
     "senders",
-    "contracts",
     "features",
     "scores",
     "segments",
