@@ -123,6 +123,12 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AgentConfig.resend_seconds": "First wait for a receipt. It doubles with every resend, up to an hour, with jitter.",
     "AgentConfig.max_database_bytes": "What the database may take. Beyond it the oldest raw events go first; "
     "the ledger and reports that wait never do.",
+    "AgentConfig.deny_signals": "Signals that are not recorded on this device, whatever the policy says. "
+    "Their metrics report as of a device with nothing to say.",
+    "AgentConfig.max_epsilon_per_28_days": "The owner's own cap on ε in any 28 days; "
+    "holds where it is lower than the policy's.",
+    "AgentConfig.max_epsilon_per_365_days": "The same for any 365 days.",
+    "AgentConfig.max_epsilon_lifetime": "The same for this device's lifetime.",
     "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",
     "AggregatorConfig.state_dir": "Database and lock file.",

@@ -28,6 +28,16 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resend_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 60.0  # first wait for a receipt
     log_json: bool = True
     max_database_bytes: Annotated[int, msgspec.Meta(ge=1_048_576)] = DEFAULT_LIMITS.max_database_bytes
+    deny_signals: tuple[str, ...] = ()
+    max_epsilon_per_28_days: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    max_epsilon_per_365_days: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    max_epsilon_lifetime: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What the owner lets the agent take."""
+        caps = (self.max_epsilon_per_28_days, self.max_epsilon_per_365_days, self.max_epsilon_lifetime)
+        return Limits(self.max_database_bytes, self.deny_signals, caps)
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -59,7 +69,7 @@ def load_settings(named: Path | None) -> Settings:
         socket=base / config.socket if config.socket else _socket(),
         resend_seconds=config.resend_seconds,
         log_json=config.log_json,
-        limits=Limits(config.max_database_bytes),
+        limits=config.limits,
     )
 
 

@@ -81,6 +81,7 @@ class Daemon:
         async with AsyncExitStack() as stack:
             receiver = SocketReceiver(self._settings.socket, self._record, self._answer)
             await receiver.start()
+            stack.callback(self._write_last)  # after the receiver has closed
             stack.push_async_callback(receiver.close)
             stack.callback(self._link.close)
             log.info(
@@ -92,6 +93,12 @@ class Daemon:
         if self._fatal is not None:
             raise self._fatal
         log.info("stopped")
+
+    def _write_last(self) -> None:
+        try:
+            self._device.pipeline.write_refusals()
+        except RetryableError as exc:
+            log.warning("the last refusals are not counted", problem=str(exc), next_step=exc.hint)
 
     def stop(self) -> None:
         """Ask `run` to return."""

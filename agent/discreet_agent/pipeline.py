@@ -21,6 +21,7 @@ from discreet_agent.event import Batch
 from discreet_agent.steps.close import Closing
 from discreet_agent.steps.correct import Correcting
 from discreet_agent.steps.dating import Dating
+from discreet_agent.steps.device import without_killed
 from discreet_agent.steps.forget import Forgetting
 from discreet_agent.steps.layer import RawLayer
 from discreet_agent.steps.merge import Merging
@@ -47,7 +48,7 @@ class Pipeline:
     """One device's pipeline over its open store. Single-threaded: one writer."""
 
     def __init__(self, device: Device, store: Store, head: HeadKeeper) -> None:
-        self._device = device
+        self._device = device = replace(device, policy=without_killed(device.policy))
         self._store = store
         self._head = head
         self._time = BudgetClock(store, device.clock)
@@ -67,6 +68,7 @@ class Pipeline:
         A metric whose definition stays the same goes on within its window. A new or redefined one begins
         with the next whole window, and one that left the policy ends at once: what was counted is forgotten.
         """
+        policy = without_killed(policy)
         with self._store.transaction():
             self._store.tallies.keep_only(policy.plans)
         self._device = replace(self._device, policy=policy)
@@ -86,6 +88,11 @@ class Pipeline:
     def record_group(self, batches: Sequence[Batch]) -> list[Refused | None]:
         """Take events; returns None for each one that is now on disk, its refusal for each other, in order."""
         return self._recording.record(batches)
+
+    def write_refusals(self) -> None:
+        """Write down now what was only counted in memory: before the agent stops."""
+        if self._device.why_off is None:
+            self._recording.write_refusals(at_once=True)
 
     @property
     def admission(self) -> Admission:

@@ -18,7 +18,7 @@ from discreet_contract.durations import grain, seconds
 from discreet_contract.policy.model import BooleanField, CategoryField, NumberField, TextField
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from discreet_agent.event import EventLine
     from discreet_contract.policy.model import Field, Policy, Signal
@@ -33,6 +33,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Taker: TypeAlias = Callable[[FieldValue], FieldValue | Refused]  # a value → what is kept of it, or its refusal
 
 _UNKNOWN_SIGNAL = Refused(EventRefusal.UNKNOWN_SIGNAL, "the policy declares no such signal")
+_SILENCED = Refused(EventRefusal.SILENCED, "stopped by the policy's kill switch, or by this device's owner")
 _BAD_TIME = Refused(EventRefusal.BAD_TIME, "time is RFC 3339 with an offset, or integer milliseconds since 1970")
 _IN_FUTURE = Refused(EventRefusal.TIME_IN_FUTURE, f"time is more than {FUTURE_SKEW_MS // 1000} s ahead of this device")
 _BAD_ID = Refused(EventRefusal.BAD_ID, f"id is a text of 1 to {MAX_ID_BYTES} bytes")
@@ -56,13 +57,16 @@ class _Rules:
 
 
 class Validator:
-    """Checks events against the signals of one policy."""
+    """Checks events against the signals of one policy; those in `silenced` are declared, and not taken."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, silenced: Collection[str] = ()) -> None:
+        self._silenced = frozenset(silenced) & policy.signals.keys()
         refuses = policy.undeclared == "refuse"
         self._rules: dict[str, dict[str, _Rules]] = {}
         self._unknown_version: dict[str, Refused] = {}
         for name, signal in policy.signals.items():
+            if name in self._silenced:
+                continue
             versions = [signal.version, *signal.accepts]
             takers = {field: _taker(field, declared) for field, declared in signal.fields.items()}
             self._rules[name] = {
@@ -77,7 +81,7 @@ class Validator:
         """One event as it may be kept. One with `retracts` is a correction: its fields are ignored."""
         versions = self._rules.get(line.signal)
         if versions is None:
-            return _UNKNOWN_SIGNAL
+            return _SILENCED if line.signal in self._silenced else _UNKNOWN_SIGNAL
         rules = versions.get(line.version)
         if rules is None:
             return self._unknown_version[line.signal]

@@ -237,6 +237,27 @@ def test_what_comes_in_again_and_again_is_no_matter_for_the_quarantine(device):
     assert device.store.quarantine.rows() == []
 
 
+def test_a_silenced_signal_leaves_nothing_but_a_count(bench):
+    """Denied by the owner or stopped by the policy: not even its shape is kept."""
+    bench.policy = make_policy(edits=(("lateness: 1m", "lateness: 1m\nkill: {signals: [door.opened]}"),))
+    device = bench.open()
+    assert [outcome.reason for outcome in refuse(device, 3)] == [EventRefusal.SILENCED] * 3
+    device.pipeline.forget()
+
+    assert device.pipeline.admission.quarantined() == []
+    assert device.store.counters()["events_refused"] == {"SILENCED": 3}
+
+
+def test_what_waits_is_written_before_the_agent_stops(bench, device):
+    """Ten seconds or not."""
+    refuse(device)
+    device.pipeline.write_refusals()
+    refuse(device)
+    device.pipeline.write_refusals()
+
+    assert [row.count for row in bench.open().store.quarantine.rows()] == [2]
+
+
 @pytest.mark.parametrize(
     ("purge", "left"),
     [

@@ -182,6 +182,14 @@ def test_integers_that_no_row_could_hold_are_kept_as_floats():
     assert isinstance(kept, float)
 
 
+def test_a_silenced_signal_is_declared_and_not_taken():
+    """Whatever else is wrong with its events; one that is not declared stays unknown."""
+    validator = Validator(make_policy().policy, {"door.opened", "not.declared"})
+
+    assert validator.check(opening(START, version="9-9-9"), NOW).reason is EventRefusal.SILENCED
+    assert validator.check(opening(START, signal="not.declared"), NOW).reason is EventRefusal.UNKNOWN_SIGNAL
+
+
 # --- older schema versions ---------------------------------------------------------------------
 
 

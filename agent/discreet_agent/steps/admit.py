@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from discreet_agent.contracts import Contracts
-from discreet_agent.event import Event, EventLine, Quarantined, Refused
+from discreet_agent.event import Event, EventLine, EventRefusal, Quarantined, Refused
 from discreet_agent.quarantine import Quarantine, shape_of
 from discreet_agent.rates import Rates
 from discreet_agent.validate import Validator
@@ -42,7 +42,7 @@ class Admission:
         """Go on under this device's policy. Rate limits begin anew, contracts that stayed go on."""
         self._device = device
         self._signals = device.rules.signals
-        self._validator = Validator(device.rules)
+        self._validator = Validator(device.rules, device.silenced)
         self._rates = Rates(device.rules)
         self._contracts = Contracts(device.rules, device.clock.now_ms(), self._contracts.to_keep())
 
@@ -65,6 +65,10 @@ class Admission:
         return verdicts
 
     def _note_refusal(self, item: Received, refused: Refused, sender: str, now_ms: int) -> None:
+        if (
+            refused.reason is EventRefusal.SILENCED
+        ):  # nothing is wrong with it, and the owner may not want even its shape
+            return
         self._quarantine.add(shape_of(item, refused, sender, self._signals), now_ms)
         if self._contracts and isinstance(item, EventLine):
             self._contracts.refuse(item.signal, now_ms)

@@ -55,9 +55,9 @@ class Recording:
             self._count_refusals(outcomes)
         return [item if isinstance(item, Refused) else None for item in outcomes]
 
-    def write_refusals(self) -> None:
+    def write_refusals(self, *, at_once: bool = False) -> None:
         """Write down what was only counted, in a transaction of its own, if there is anything and not too often."""
-        if self.admission.may_write and (self._unwritten or self.admission.has_news):
+        if (at_once or self.admission.may_write) and (self._unwritten or self.admission.has_news):
             with self._store.transaction():
                 self._write_refusals()
                 self.admission.write()

@@ -37,7 +37,6 @@ INERT_SECTIONS = (
     "layers",
     "experiments",
     "guards",
-    "kill",
 )
 
 
@@ -49,6 +48,9 @@ def inert_parts(policy: Policy) -> Iterator[Path]:
         default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
         if getattr(policy, name) != default:
             yield (name,)
+    for name in ("personalization", "flags", "experiments"):
+        if getattr(policy.kill, name):
+            yield ("kill", name)
     for name, metric in policy.metrics.items():
         if metric.by:
             yield ("metrics", name, "by")
