@@ -45,10 +45,10 @@ def quarantine(config: Path | None, *, as_json: bool, clear: bool) -> None:
 
 
 def _written(row: dict[str, Any]) -> str:
-    about = " ".join(filter(None, (row["signal"] or "undeclared signal", row["version"])))
-    if row["size_bytes_at_most"] is not None:
-        about = f"at most {row['size_bytes_at_most']} bytes"
+    size = row["size_bytes_at_most"]
+    signal = " ".join(filter(None, (row["signal"], row["version"])))
+    form = "; ".join(filter(None, (signal, row["fields"], "" if size is None else f"at most {size} bytes")))
     rule = f": {row['detail']}" if row["detail"] else ""
     sender = f", from {row['sender']}" if row["sender"] else ""
-    fields = f"; {row['fields']}" if row["fields"] else ""
-    return f"{row['count']} × {row['reason']}{rule}\n    {about}{fields}\n    {row['first']} to {row['last']}{sender}"
+    lines = [f"{row['count']} × {row['reason']}{rule}", form, f"{row['first']} to {row['last']}{sender}"]
+    return "\n    ".join(filter(None, lines))
