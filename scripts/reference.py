@@ -58,6 +58,7 @@ POLICY_RECORDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("collector", model.Collector),
     ("collector.host", model.HostCollector),
     ("signals.<name>", model.Signal),
+    ("signals.<name>.otlp", model.Otlp),
     ("signals.<name>.fields.<name>, type: number", model.NumberField),
     ("signals.<name>.fields.<name>, type: category", model.CategoryField),
     ("signals.<name>.fields.<name>, type: boolean", model.BooleanField),
@@ -94,6 +95,7 @@ ALIASES: tuple[tuple[Any, str], ...] = (
     (terms.Salt, "text, 1 to 64 characters"),
     (terms.Label, "label"),
     (terms.ExperimentName, "experiment name"),
+    (terms.AttributeName, "text, 1 to 255 characters"),
     (terms.Uid, "user or group id"),
     (terms.Logic, "JSONLogic"),
 )
@@ -119,6 +121,10 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     ),
     "AgentConfig.socket": (
         "Unix socket, mode 0660. Empty: `$XDG_RUNTIME_DIR/discreet/agent.sock`, else `/run/discreet/agent.sock`."
+    ),
+    "AgentConfig.http": (
+        "Where OTLP/HTTP is taken: a loopback address and port, like `127.0.0.1:4318`. Empty: nowhere. Senders that "
+        "the policy names show their token (`Authorization: Bearer …`)."
     ),
     "AgentConfig.resend_seconds": "First wait for a receipt. It doubles with every resend, up to an hour, with jitter.",
     "AgentConfig.max_database_bytes": "What the database may take. Beyond it the oldest raw events go first; "

@@ -288,6 +288,7 @@ def _status_lines(answer: dict[str, Any]) -> list[str]:
         f"policy    fleet {policy['fleet']}, version {policy['version']}, hash {policy['hash'][:16]}…",
         f"log       {head['size']} releases, root {head['root']}, signed {head['signed_at']}",
         f"broker    {answer['broker']}",
+        f"http      {answer['http']}",
         f"releases  {answer['releases']}",
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
         f"waiting   {answer['reports_waiting']} reports without receipt",

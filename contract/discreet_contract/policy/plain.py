@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Keys that came after the first release. Only ever appended to; a default never changes.
 _LATER_IN_METRICS = ("edges", "at_most", "salt", "dictionary", "redraw", "draws")
-_LATER_IN_SIGNALS = ("max_per_minute",)
+_LATER_IN_SIGNALS = ("max_per_minute", "otlp")
 
 
 def _defaults(record: type[msgspec.Struct], later: tuple[str, ...]) -> dict[str, Any]:
@@ -35,8 +35,8 @@ _SIGNAL_DEFAULTS = _defaults(Signal, _LATER_IN_SIGNALS)
 def plain_policy(policy: Policy) -> dict[str, Any]:
     """A policy as the tree that is signed and hashed."""
     tree: dict[str, Any] = msgspec.to_builtins(policy)
-    tree["signals"] = {name: _without(tree["signals"][name], _SIGNAL_DEFAULTS) for name in policy.signals}
     tree["metrics"] = {name: plain_metric(metric) for name, metric in policy.metrics.items()}
+    tree["signals"] = {name: _without(signal, _SIGNAL_DEFAULTS) for name, signal in tree["signals"].items()}
     return tree
 
 

@@ -26,7 +26,6 @@ INERT_SECTIONS = (
     "expected_devices",
     "retention",
     "outbox",
-    "senders",
     "features",
     "scores",
     "segments",
@@ -48,12 +47,21 @@ def inert_parts(policy: Policy) -> Iterator[Path]:
         default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
         if getattr(policy, name) != default:
             yield (name,)
-    for name in ("personalization", "flags", "experiments"):
-        if getattr(policy.kill, name):
-            yield ("kill", name)
+    yield from _inert_scopes(policy)
     for name, metric in policy.metrics.items():
         if metric.by:
             yield ("metrics", name, "by")
+
+
+def _inert_scopes(policy: Policy) -> Iterator[Path]:
+    """What senders may read, and switches of it: there is nothing to read yet."""
+    for name, sender in policy.senders.items():
+        for key in ("features", "segments", "flags"):
+            if getattr(sender, key):
+                yield ("senders", name, key)
+    for name in ("personalization", "flags", "experiments"):
+        if getattr(policy.kill, name):
+            yield ("kill", name)
 
 
 @rule
