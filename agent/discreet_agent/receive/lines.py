@@ -37,23 +37,24 @@ _event_decoder = msgspec.json.Decoder(EventLine)
 def decode_line(line: bytes) -> list[Received] | Query:
     """What a sender's line holds. Never raises: what cannot be read is a refusal."""
     if len(line) > MAX_LINE_BYTES:
-        return [too_large()]
+        return [too_large(len(line))]
     try:
         head = _line_decoder.decode(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return [Refused(EventRefusal.MALFORMED, 'a line is a JSON object: an event, {"events": […]} or {"query": "…"}')]
+        form = 'a line is a JSON object: an event, {"events": […]} or {"query": "…"}'
+        return [Refused(EventRefusal.MALFORMED, form, len(line))]
     if head.query is not None:
         return Query(head.query)
     if head.events is None:
         return [_decode_event(line)]
     if len(head.events) > MAX_BATCH_EVENTS:
-        return [Refused(EventRefusal.BATCH_TOO_LONG, f"a batch has at most {MAX_BATCH_EVENTS} events")]
+        return [Refused(EventRefusal.BATCH_TOO_LONG, f"a batch has at most {MAX_BATCH_EVENTS} events", len(line))]
     return [_decode_event(raw) for raw in head.events]
 
 
-def too_large() -> Refused:
+def too_large(size_bytes: int = MAX_LINE_BYTES + 1) -> Refused:
     """The refusal of a line that was not even read to its end."""
-    return Refused(EventRefusal.TOO_LARGE, f"a line has at most {MAX_LINE_BYTES} bytes")
+    return Refused(EventRefusal.TOO_LARGE, f"a line has at most {MAX_LINE_BYTES} bytes", size_bytes)
 
 
 def _decode_event(raw: bytes | msgspec.Raw) -> Received:
@@ -61,6 +62,5 @@ def _decode_event(raw: bytes | msgspec.Raw) -> Received:
         return _event_decoder.decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         # msgspec's message may quote a value; the rule is enough to mend the sender.
-        return Refused(
-            EventRefusal.MALFORMED, "an event has signal, version, time and fields of numbers, text or true/false"
-        )
+        form = "an event has signal, version, time and fields of numbers, text or true/false"
+        return Refused(EventRefusal.MALFORMED, form, len(raw))
