@@ -108,6 +108,20 @@ def test_what_is_paid_for_is_reported_when_the_cap_is_reached(bench, memoised):
     assert [len(charges(device, metric)) for metric in ("opened", "side", "openings")] == [1, 3, 1]
 
 
+def test_what_is_paid_for_is_reported_under_a_cap_lowered_below_what_is_spent(bench, memoised):
+    """It asks for nothing, so no cap refuses it; an auditor says the same."""
+    device = memoised(MEMOISED, cap=7.0)
+    run(bench, device, 3, ["left"])
+    before, after = bench.policy, make_policy(edits=(MEMOISED,), cap=3.0, version=2)
+    device.pipeline.adopt(after)
+    bench.at(PERIOD + 5 * HOUR + 60)
+    device.pipeline.close_windows()
+
+    assert [len(charges(device, metric)) for metric in ("opened", "side", "openings")] == [3, 5, 3]
+    known = {policy.digest: policy.policy for policy in (before, after)}
+    assert verify_ledger(device.store.ledger.entries(), known) == []
+
+
 @pytest.mark.parametrize(("hours", "expected"), [(-300, 0), (-1, 0), (0, 0), (2, 0), (3, 1), (5, 1), (6, 1), (300, 1)])
 def test_which_draw_serves_a_window(hours, expected):
     """By the calendar alone."""
