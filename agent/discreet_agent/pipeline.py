@@ -48,7 +48,7 @@ class Pipeline:
         self._store = store
         self._head = head
         self._time = BudgetClock(store, device.clock)
-        self._layer = RawLayer(device, store, self._time)
+        self._layer = RawLayer(device, store)
         self._tallying = Tallying(device, store, self._layer)
         correcting = Correcting(store, self._layer, self._tallying)
         self._recording = Recording(device, store, self._layer, self._tallying, correcting)
@@ -87,6 +87,8 @@ class Pipeline:
 
     def close_windows(self) -> int:
         """Close every window that is over; returns how many reports were put into the outbox."""
+        if self._device.why_off is None:
+            self._layer.keep_clock()
         return self._closing.close_windows()
 
     def publishable(self, limit: int) -> list[OutboxRow]:

@@ -19,6 +19,9 @@ class Limits:
     max_database_bytes: int = 512 * 1024 * 1024
 
 
+DEFAULT_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """What makes this device this device."""
@@ -27,7 +30,7 @@ class Device:
     policy: VerifiedPolicy
     clock: Clock
     consent: Consent
-    limits: Limits = Limits()
+    limits: Limits = DEFAULT_LIMITS
 
     @property
     def rules(self) -> Policy:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from discreet_agent.budget_clock import BudgetClock
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.layer import RawLayer
-    from discreet_agent.store.raw import KeptBucket
+    from discreet_agent.store.raw import Gone, KeptBucket
     from discreet_agent.store.store import Store
 
 STEP_BYTES = 262_144  # deleted in one transaction: a few milliseconds, overwriting included
@@ -100,6 +100,7 @@ class Forgetting:
                 for kept, why in over:
                     key = keys.find(kept.bucket)
                     self._store.raw.doom(kept.id, why, None if key is None else fingerprint(key))
+            self._layer.close_buckets()
         listed = self._store.raw.buckets()
         doomed = {kept.bucket for kept in listed if kept.doomed is not None}
         unused = keys.buckets() - {kept.bucket for kept in listed}
@@ -116,13 +117,20 @@ class Forgetting:
                     if gone is None:
                         self._write_receipt(kept)
                         break
-                    for arrived, digests in gone:
-                        self._store.seen.keep(arrived, digests)
+                    self._keep_ids(gone)
                 yield 0
             yield kept.events
 
+    def _keep_ids(self, gone: list[Gone]) -> None:
+        """Ids stay known for their window, though the events go: a resend must not count twice."""
+        since = self._layer.clock.now_ms() // 1000 - WINDOW_SECONDS
+        young = [block for block in gone if block.arrived >= since and block.ids]
+        if young:
+            self._store.seen.keep(max(block.arrived for block in young), b"".join(block.ids for block in young))
+        self._store.count("events_never_dated", by=sum(block.undated for block in gone))
+
     def _write_receipt(self, kept: KeptBucket) -> None:
-        signal, start, length = kept.bucket
+        signal, start, length, _ = kept.bucket
         now_ms = self._device.clock.now_ms()
         assert kept.doomed is not None  # noqa: S101 - asked by the caller
         self._store.deletions.add(

@@ -25,6 +25,14 @@ DIGEST_BYTES = 8
 _decoder = msgspec.msgpack.Decoder(list[Event])
 
 
+class Gone(NamedTuple):
+    """What is left to know of a block that was deleted."""
+
+    arrived: int  # second of retention time
+    ids: bytes
+    undated: int  # events that never got a date
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """When a group of events came in, by every clock there is."""
@@ -56,7 +64,8 @@ class KeptBucket(NamedTuple):
 
 
 _BLOCKS = (
-    "SELECT raw_blocks.id, signal, start, length, raw_blocks.events, length(body), boot, boot_ms, wall_ms, undated "
+    "SELECT raw_blocks.id, signal, start, length, serial, raw_blocks.events, length(body), "
+    "boot, boot_ms, wall_ms, undated "
     "FROM raw_blocks JOIN raw_buckets ON raw_buckets.id = bucket"
 )
 
@@ -105,8 +114,8 @@ class RawLog:
 
     def _open_bucket(self, bucket: Bucket, kept_seconds: int, events: int, size: int) -> int:
         [row] = self._connection.execute(
-            "INSERT INTO raw_buckets (signal, start, length, kept_seconds, events, blocks, bytes) "
-            "VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT (signal, start, length) DO UPDATE SET "
+            "INSERT INTO raw_buckets (signal, start, length, serial, kept_seconds, events, blocks, bytes) "
+            "VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (signal, start, length, serial) DO UPDATE SET "
             "events = events + excluded.events, blocks = blocks + 1, bytes = bytes + excluded.bytes, "
             "kept_seconds = min(kept_seconds, excluded.kept_seconds) RETURNING id",
             (*bucket, kept_seconds, events, size),
@@ -149,7 +158,7 @@ class RawLog:
     def _blocks(self, where: str, values: tuple[object, ...]) -> Iterator[Block]:
         query = f"{_BLOCKS} WHERE {where} ORDER BY raw_blocks.id"
         for row in self._connection.execute(query, values).fetchall():
-            yield Block(row[0], Bucket(*row[1:4]), *row[4:])
+            yield Block(row[0], Bucket(*row[1:5]), *row[5:])
 
     def ids_since(self, arrived: int) -> Iterator[tuple[int, bytes]]:
         """(second of arrival, digests) of blocks that came in later than that, newest first."""
@@ -162,10 +171,10 @@ class RawLog:
     def buckets(self) -> list[KeptBucket]:
         """The directory, oldest bucket first."""
         rows = self._connection.execute(
-            "SELECT id, signal, start, length, kept_seconds, events, blocks, bytes, doomed, key_fingerprint "
+            "SELECT id, signal, start, length, serial, kept_seconds, events, blocks, bytes, doomed, key_fingerprint "
             "FROM raw_buckets ORDER BY start, signal"
         )
-        return [KeptBucket(row[0], Bucket(*row[1:4]), *row[4:]) for row in rows.fetchall()]
+        return [KeptBucket(row[0], Bucket(*row[1:5]), *row[5:]) for row in rows.fetchall()]
 
     def size(self) -> tuple[int, int]:
         """(blocks, events) kept and not being forgotten."""
@@ -215,18 +224,19 @@ class RawLog:
             "UPDATE raw_buckets SET doomed = ?, key_fingerprint = ? WHERE id = ?", (why, key_fingerprint, bucket_id)
         )
 
-    def delete_some(self, bucket_id: int, most_bytes: int) -> list[tuple[int, bytes]] | None:
-        """Delete a doomed bucket's blocks, some at a time: their (second of arrival, digests). None: all are gone."""
+    def delete_some(self, bucket_id: int, most_bytes: int) -> list[Gone] | None:
+        """Delete a doomed bucket's blocks, some at a time. None: all are gone, and the bucket's row with them."""
         rows = self._connection.execute(
-            "SELECT id, arrived, ids, length(body) FROM raw_blocks WHERE bucket = ? LIMIT 256", (bucket_id,)
+            "SELECT id, arrived, ids, events * undated, length(body) FROM raw_blocks WHERE bucket = ? LIMIT 256",
+            (bucket_id,),
         ).fetchall()
         if not rows:
             self._connection.execute("DELETE FROM raw_buckets WHERE id = ?", (bucket_id,))
             return None
         gone = []
-        for number, arrived, ids, size in rows:
+        for number, arrived, ids, undated, size in rows:
             self._connection.execute("DELETE FROM raw_blocks WHERE id = ?", (number,))
-            gone.append((arrived, ids))
+            gone.append(Gone(arrived, ids, undated))
             most_bytes -= size
             if most_bytes <= 0:
                 break
