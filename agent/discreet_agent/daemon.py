@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,14 @@ import structlog
 
 from discreet_agent import status
 from discreet_agent.device import OpenDevice, open_device
-from discreet_agent.event import EventRefusal, Refused
+from discreet_agent.event import Batch, EventRefusal, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
 from discreet_agent.policies import Policies, in_force
 from discreet_agent.publish import Courier, read_receipts
+from discreet_agent.receive.door import Door
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
+from discreet_agent.senders import Senders
 from discreet_contract.beacon import read_beacon
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
@@ -34,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from discreet_agent.config import Settings
-    from discreet_agent.event import Received
     from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
@@ -61,6 +63,9 @@ class Daemon:
         self._link = MqttLink(
             settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived, self._time_arrived
         )
+        door = Door(settings.socket, settings.socket_mode, settings.socket_group)
+        self._senders = Senders(self._policy.senders, os.geteuid())
+        self._receiver = SocketReceiver(door, self._record, self._answer, lambda: self._senders)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._fatal: Exception | None = None
@@ -78,9 +83,8 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._give_up)
         async with AsyncExitStack() as stack:
-            receiver = SocketReceiver(self._settings.socket, self._record, self._answer)
-            await receiver.start()
-            stack.push_async_callback(receiver.close)
+            await self._receiver.start()
+            stack.push_async_callback(self._receiver.close)
             stack.callback(self._link.close)
             log.info(
                 "started", socket=str(self._settings.socket), fleet=self._policy.fleet, policy=self._policy.version
@@ -147,6 +151,7 @@ class Daemon:
             if newest.digest != self._in_force.digest:
                 self._device.pipeline.adopt(newest)
                 self._in_force = newest
+                self._senders = Senders(self._policy.senders, os.geteuid())
                 log.info("policy in force", version=self._policy.version, source=self._policies.source)
             self._write_trail()
         except RetryableError as exc:
@@ -210,7 +215,8 @@ class Daemon:
         from discreet_agent.receive.host import sample_host
 
         self._next_sample_ms = now_ms + seconds(host.every) * 1000
-        self._record([sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())])
+        event = sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())
+        self._record([Batch("", [event])])
 
     def _send(self) -> None:
         if not self._link.connected:
@@ -240,14 +246,13 @@ class Daemon:
         if self._tidying is not None and self._loop is not None:
             self._loop.call_later(TIDY_PAUSE_SECONDS, self._tidy)
 
-    def _record(self, received: Sequence[Received]) -> Sequence[Refused | None]:
+    def _record(self, batches: Sequence[Batch]) -> Sequence[Refused | None]:
         try:
-            return self._device.pipeline.record(received)
+            return self._device.pipeline.record_group(batches)
         except RetryableError as exc:
             log.warning("nothing stored", problem=str(exc), next_step=exc.hint)
-            return [Refused(EventRefusal.STORE_UNAVAILABLE, "the device cannot store now; send again later")] * len(
-                received
-            )
+            refused = Refused(EventRefusal.STORE_UNAVAILABLE, "the device cannot store now; send again later")
+            return [refused] * sum(len(batch.items) for batch in batches)
 
     def _answer(self, query: str) -> dict[str, Any]:
         try:
@@ -262,7 +267,8 @@ class Daemon:
                 broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
                 key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
                 releases = status.releases(self._device.pipeline.halted, key_valid=key_valid)
-                return status.describe(store, self._policies, self._device.consent, broker=broker, releases=releases)
+                facts = status.describe(store, self._policies, self._device.consent, broker=broker, releases=releases)
+                return facts | {"socket": self._receiver.facts()}
             case "sent":
                 return {"sent": status.describe_sent(store.outbox)}
             case "ledger":

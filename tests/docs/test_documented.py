@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from discreet_agent.event import EventRefusal
+from discreet_agent.receive.bounds import HangUp
 from discreet_agent.store.head import Halt
 from discreet_aggregator.estimate import Status
 from discreet_aggregator.refusal import RefusalReason, verdict_of
@@ -200,3 +201,8 @@ def test_every_table_is_in_the_data_flow():
     assert len(named) >= 18
     dropped = tables(AGENT, r"drop table (\w+)")
     assert [name for name in named if name not in dropped and f"| `{name}` |" not in DATA_FLOW] == []
+
+
+@pytest.mark.parametrize("reason", HangUp)
+def test_every_reason_to_hang_up_is_documented(reason):
+    assert f"| `{reason.value}` |" in OPERATIONS

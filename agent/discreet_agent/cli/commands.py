@@ -99,7 +99,7 @@ def status_command(config: Path | None, *, as_json: bool) -> None:
     Example:
       discreet agent status --json
     """
-    from discreet_agent.client import ask
+    from discreet_agent.ask import ask
 
     answer = ask(load_settings(config).socket, b'{"query": "status"}')
     click.echo(json.dumps(answer) if as_json else "\n".join(_status_lines(answer)))
@@ -119,7 +119,7 @@ def emit(event: str | None, config: Path | None, *, as_json: bool) -> None:
       discreet agent emit '{"signal": "door.opened", "version": "1-0-0",
                             "time": "2026-11-23T08:00:00Z", "fields": {}}'
     """
-    from discreet_agent.client import ask_each
+    from discreet_agent.ask import ask_each
 
     lines = (
         [event.replace("\n", " ").encode()]
@@ -308,13 +308,14 @@ def _status_lines(answer: dict[str, Any]) -> list[str]:
         f"releases  {answer['releases']}",
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
         f"waiting   {answer['reports_waiting']} reports without receipt",
+        f"socket    {answer['socket']['connections']} connections",
         f"budget    ε {answer['epsilon_spent']:g} spent, {answer['epsilon_reserved']:g} reserved for open windows",
     ]
     if refused:
         lines.append(f"refused   {refused['at']}, from the {refused['source']}: {refused['detail']}")
     if answer["last_refusal"]:
         lines.append(f"refused   {answer['last_refusal']}")
-    for name, reasons in answer["counters"].items():
+    for name, reasons in (answer["counters"] | {"connections_hung_up": answer["socket"]["hung_up"]}).items():
         counted = ", ".join(f"{reason} {count}" if reason else f"{count}" for reason, count in reasons.items())
         lines.append(f"{name}: {counted}")
     return lines

@@ -1,4 +1,4 @@
-"""A small blocking client for the agent's socket: one answer for each line sent."""
+"""What the commands ask over the agent's socket: one answer for each line sent, blocking."""
 
 from __future__ import annotations
 

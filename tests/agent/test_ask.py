@@ -1,16 +1,13 @@
-"""The small client, against a real receiver in its own thread."""
+"""What commands ask, against a real receiver in its own thread."""
 
-import asyncio
 import tempfile
-import threading
 from pathlib import Path
 
 import pytest
 
-from discreet_agent.client import LINES_AT_ONCE, ask, ask_each
-from discreet_agent.event import Refused
-from discreet_agent.receive.socket import SocketReceiver
+from discreet_agent.ask import LINES_AT_ONCE, ask, ask_each
 from discreet_contract.errors import AgentUnreachableError
+from receiving import Recorder, receiving
 
 EVENT = b'{"signal": "door.opened", "version": "1-0-0", "time": 1, "fields": {"seconds": 1}}'
 
@@ -20,21 +17,8 @@ def path():
     """A socket that a receiver serves, recording everything that is an event."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "agent.sock"
-        started, stopped = threading.Event(), threading.Event()
-
-        async def serve():
-            receiver = SocketReceiver(path, lambda items: [i if isinstance(i, Refused) else None for i in items], dict)
-            await receiver.start()
-            started.set()
-            await asyncio.to_thread(stopped.wait)
-            await receiver.close()
-
-        thread = threading.Thread(target=asyncio.run, args=(serve(),))
-        thread.start()
-        started.wait(5)
-        yield path
-        stopped.set()
-        thread.join()
+        with receiving(path, Recorder()):
+            yield path
 
 
 def test_one_line_one_answer(path):
