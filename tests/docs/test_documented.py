@@ -206,3 +206,11 @@ def test_every_table_is_in_the_data_flow():
 @pytest.mark.parametrize("reason", HangUp)
 def test_every_reason_to_hang_up_is_documented(reason):
     assert f"| `{reason.value}` |" in OPERATIONS
+
+
+def test_every_reason_to_drop_of_the_client_is_documented():
+    named = {text for text in literals(AGENT / "client.py") if re.fullmatch(r"[A-Z]+_?[A-Z]+", text)}
+    agent_readme = (ROOT / "agent" / "README.md").read_text(encoding="utf-8")
+    own = named - set(EventRefusal) | {"TOO_LARGE"}
+    assert len(own) == 6
+    assert {reason for reason in own if f"| `{reason}` |" not in agent_readme} == set()
