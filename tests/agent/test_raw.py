@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_bench import HOUR, START, Bench, MachineClock, make_policy, opening
+from discreet_agent.event import Event
 from discreet_agent.steps.device import Limits
 from discreet_agent.store.keys import KEYS, KeyRing, unseal
-from discreet_agent.store.raw import Arrival
+from discreet_agent.store.raw import Arrival, by_bucket
 from discreet_contract.durations import grain
 
 DAY = 86_400
@@ -24,7 +25,8 @@ def test_a_bucket_never_outlives_its_youngest_promise(kept, age, wall):
     """Forgotten when its first event has to be, and no event before seven eighths of its retention."""
     length = grain(kept)
     arrival = Arrival(1, 0, wall * 1000, wall * 1000)
-    bucket = arrival.bucket("a", (wall - age) * 1000, kept)
+    event = Event("a", "1-0-0", (wall - age) * 1000, {})
+    [(bucket, _)] = by_bucket([event], {"a": kept}, arrival).items()
 
     assert bucket.start <= wall - age < bucket.start + length
     assert length <= max(1, kept / 8)

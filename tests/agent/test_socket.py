@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from discreet_agent.event import EventRefusal
-from discreet_agent.receive.bounds import GROUP_EVENTS, MAX_CONNECTIONS, UNANSWERED_LINES
+from discreet_agent.receive.bounds import MAX_CONNECTIONS, UNANSWERED_LINES
 from discreet_agent.receive.door import Door
+from discreet_agent.receive.group import GROUP_EVENTS
 from discreet_agent.receive.lines import MAX_LINE_BYTES
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.senders import Senders

@@ -81,11 +81,11 @@ async def feed(said, sizes):
         position += len(piece)
         turn += 1
         while wire.is_paused:  # the loop reads no more until the group is committed
-            receiver.flush()
+            receiver.group.flush()
             await asyncio.sleep(0)
     connection.eof_received()
     while not wire.is_closed:
-        receiver.flush()
+        receiver.group.flush()
         await asyncio.sleep(0)
     return recorder, bytes(wire.written)
 

@@ -16,9 +16,6 @@ BIG_LINES = 4
 BIG_LINE_SECONDS = 10.0  # who has such a place for longer while others wait loses its connection
 UNANSWERED_LINES = 1000  # of one connection, then reading pauses; fewer than a group would wait for its time to come
 UNREAD_BYTES = 8_388_608  # of answers that senders do not read; beyond it the one that left most loses its connection
-GROUP_EVENTS = 1000  # a group this large is committed at once,
-GROUP_BYTES = 1_048_576  # or this large (decoded it may take twenty times as much),
-GROUP_SECONDS = 0.005  # a smaller one after this wait
 
 
 class HangUp(StrEnum):

@@ -48,6 +48,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_taking = False
         self.unanswered = 0
         self._answers: list[bytes] = []  # noted, not sent yet
+        self._is_telling = False  # they are sent in the loop's next turn
         self._is_unread = False  # the sender does not read its answers
         self._has_ended = False  # the sender will say no more, but still waits for answers
 
@@ -90,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """It has read them."""
         self._is_unread = False
-        self._go_on()
+        self.take_lines()
 
     # --- lines -------------------------------------------------------------------------------
 
@@ -144,12 +145,12 @@ class Connection(asyncio.BufferedProtocol):
         speaker = self._speaker()
         name = "" if isinstance(speaker, Refused) else speaker.name
         self.unanswered += 1
-        self._receiver.take(self, Batch(name, screen(speaker, said)), size)
+        self._receiver.group.take(Batch(name, screen(speaker, said)), self._note, size)
 
     def _greet(self, greeting: Greeting) -> Sequence[Received]:
         """From here on; answered like a line of no events, or refused where no sender has this token."""
         if greeting.answers is not None:
-            self._receiver.flush()  # earlier lines are answered as they were sent
+            self._receiver.group.flush()  # earlier lines are answered as they were sent
             self._wants_answers = greeting.answers
         if greeting.token_sha256 is None:
             return []
@@ -165,30 +166,33 @@ class Connection(asyncio.BufferedProtocol):
         return self._known_by[1]
 
     def _answer_query(self, query: Query) -> None:
-        self._receiver.flush()  # an answer must include what this sender said before it asked
+        self._receiver.group.flush()  # an answer must include what this sender said before it asked
         may_ask = self._receiver.senders().is_owner(self.peer)
         if self._wants_answers:
             answer = self._receiver.answer(query.name) if may_ask else _ONLY_THE_OWNER
-            self._write(msgspec.json.encode(answer) + b"\n")
+            self._answers.append(msgspec.json.encode(answer))
+            self._send_answers()
 
     # --- answers -----------------------------------------------------------------------------
 
-    def note(self, outcomes: Sequence[Refused | None]) -> None:
-        """One line is on disk or refused: an answer to it stands ready."""
+    def _note(self, outcomes: Sequence[Refused | None]) -> None:
+        """One line is on disk or refused: an answer to it stands ready, to be sent with those of its group."""
         self.unanswered -= 1
         if self._wants_answers:
             self._answers.append(msgspec.json.encode(_verdicts(outcomes)))
+        if not self._is_telling:
+            self._is_telling = True
+            asyncio.get_running_loop().call_soon(self._tell)
 
-    def send_answers(self) -> None:
-        """Say what was noted, and go on with the next lines."""
-        if self._answers:
-            answers, self._answers = [*self._answers, b""], []
-            self._write(b"\n".join(answers))
-        self._go_on()
+    def _tell(self) -> None:
+        self._is_telling = False
+        self._send_answers()
+        self.take_lines()
 
-    def _write(self, answers: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(answers)
+    def _send_answers(self) -> None:
+        answers, self._answers = self._answers, []
+        if answers and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"\n".join([*answers, b""]))
 
     # --- reading, waiting, ending ------------------------------------------------------------
 
@@ -198,18 +202,18 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def _is_done(self) -> bool:
-        return self._has_ended and not self._buffer and not self._is_skipping and self.unanswered == 0
+        return (
+            self._has_ended
+            and not self._buffer
+            and not self._is_skipping
+            and not self._answers
+            and self.unanswered == 0
+        )
 
     @property
     def unread_bytes(self) -> int:
         """Of answers that wait here because the sender does not read them."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def _go_on(self) -> None:
-        """There is room again. Lines that wait are taken in the loop's next turn: others may be before us."""
-        if (self._buffer or self._is_skipping) and self._has_room and not self._is_taking:
-            asyncio.get_running_loop().call_soon(self.take_lines)
-        self._hold_or_read_on()
 
     def _hold_or_read_on(self) -> None:
         if self._is_taking or self._transport is None or self._transport.is_closing():
@@ -223,7 +227,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def close(self) -> None:
-        """Say no more; what was written is still sent."""
+        """Say what stands ready, and no more."""
+        self._send_answers()
         if self._transport is not None:
             self._transport.close()
 

@@ -8,36 +8,26 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from discreet_agent.receive.bounds import (
     BIG_LINE_SECONDS,
-    GROUP_BYTES,
-    GROUP_EVENTS,
-    GROUP_SECONDS,
     MAX_CONNECTIONS,
     UNREAD_BYTES,
     BigLines,
     HangUp,
 )
 from discreet_agent.receive.connection import Connection
+from discreet_agent.receive.group import GroupCommit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from discreet_agent.event import Batch, Refused
     from discreet_agent.receive.door import Door
+    from discreet_agent.receive.group import RecordGroup
     from discreet_agent.senders import Senders
 
-    Recorder = Callable[[Sequence[Batch]], Sequence[Refused | None]]
     Answerer = Callable[[str], dict[str, Any]]
-
-
-@dataclass(slots=True)
-class _Pending:
-    connection: Connection
-    batch: Batch
 
 
 class SocketReceiver:
@@ -46,21 +36,17 @@ class SocketReceiver:
     def __init__(
         self,
         door: Door,
-        record: Recorder,
+        record: RecordGroup,
         answer: Answerer,
         senders: Callable[[], Senders],
         *,
         big_line_seconds: float = BIG_LINE_SECONDS,
     ) -> None:
         self._door = door
-        self._record = record
+        self.group = GroupCommit(record)
         self.answer = answer
         self.senders = senders
         self._server: asyncio.Server | None = None
-        self._pending: list[_Pending] = []
-        self._pending_events = 0
-        self._pending_bytes = 0
-        self._flush_handle: asyncio.TimerHandle | None = None
         self._big_lines: BigLines[Connection] = BigLines(big_line_seconds)
         self._big_line_seconds = big_line_seconds
         self._overdue_handle: asyncio.TimerHandle | None = None
@@ -77,7 +63,7 @@ class SocketReceiver:
         if self._server is None:
             return
         self._server.close()
-        self.flush()
+        self.group.flush()
         for connection in tuple(self.connections):
             connection.close()
         if self._overdue_handle is not None:
@@ -85,39 +71,6 @@ class SocketReceiver:
         await asyncio.sleep(0)  # a closed transport lets go of its socket in the loop's next turn
         self._server = None
         self._door.path.unlink(missing_ok=True)
-
-    def facts(self) -> dict[str, Any]:
-        """For `status`: connections now, and those ended since the start, by reason."""
-        return {"connections": len(self.connections), "hung_up": {why.value: n for why, n in self.hung_up.items()}}
-
-    # --- group commit ------------------------------------------------------------------------
-
-    def take(self, connection: Connection, batch: Batch, size: int) -> None:
-        """Queue one line's events for the next group commit."""
-        self._pending.append(_Pending(connection, batch))
-        self._pending_events += len(batch.items)
-        self._pending_bytes += size
-        if self._pending_events >= GROUP_EVENTS or self._pending_bytes >= GROUP_BYTES:
-            self.flush()
-        elif self._flush_handle is None:
-            self._flush_handle = asyncio.get_running_loop().call_later(GROUP_SECONDS, self.flush)
-
-    def flush(self) -> None:
-        """Commit everything queued and answer each line."""
-        if self._flush_handle is not None:
-            self._flush_handle.cancel()
-            self._flush_handle = None
-        group, self._pending, self._pending_events, self._pending_bytes = self._pending, [], 0, 0
-        if not group:
-            return
-        outcomes = self._record([pending.batch for pending in group])
-        begin = 0
-        for pending in group:
-            end = begin + len(pending.batch.items)
-            pending.connection.note(outcomes[begin:end])
-            begin = end
-        for connection in dict.fromkeys(pending.connection for pending in group):
-            connection.send_answers()
 
     # --- what connections share --------------------------------------------------------------
 

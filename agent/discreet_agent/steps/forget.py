@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from discreet_agent.budget_clock import BudgetClock
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.layer import RawLayer
-    from discreet_agent.store.raw import Gone, KeptBucket
+    from discreet_agent.store.raw import KeptBucket
     from discreet_agent.store.store import Store
 
 STEP_BYTES = 262_144  # deleted in one transaction: a few milliseconds, overwriting included
@@ -49,7 +49,7 @@ class Forgetting:
 
     def steps(self) -> Iterator[int]:
         """One pass, step by step; each yields how many raw events it forgot. May be left off anywhere."""
-        self._doom(self._over())
+        self.doom(self._over())
         yield 0
         yield from self._delete_doomed()
         self._forget_derived()
@@ -92,7 +92,7 @@ class Forgetting:
             given_up.append((bucket, Why.DATABASE_FULL))
         return given_up
 
-    def _doom(self, over: list[tuple[KeptBucket, Why]]) -> None:
+    def doom(self, over: list[tuple[KeptBucket, Why]]) -> None:
         """Mark the buckets, then destroy their keys; also of those that were marked before a kill."""
         keys = self._store.keys
         if over:
@@ -117,17 +117,10 @@ class Forgetting:
                     if gone is None:
                         self._write_receipt(kept)
                         break
-                    self._keep_ids(gone)
+                    self._layer.keep_ids(gone)
+                    self._store.count("events_never_dated", by=sum(block.undated for block in gone))
                 yield 0
             yield kept.events
-
-    def _keep_ids(self, gone: list[Gone]) -> None:
-        """Ids stay known for their window, though the events go: a resend must not count twice."""
-        since = self._layer.clock.now_ms() // 1000 - WINDOW_SECONDS
-        young = [block for block in gone if block.arrived >= since and block.ids]
-        if young:
-            self._store.seen.keep(max(block.arrived for block in young), b"".join(block.ids for block in young))
-        self._store.count("events_never_dated", by=sum(block.undated for block in gone))
 
     def _write_receipt(self, kept: KeptBucket) -> None:
         signal, start, length, _ = kept.bucket

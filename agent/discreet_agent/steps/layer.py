@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from discreet_agent.event import Event
     from discreet_agent.steps.device import Device
     from discreet_agent.store.keys import Bucket
+    from discreet_agent.store.raw import Gone
     from discreet_agent.store.store import Store
 
 _FACT = "retention_clock"
@@ -33,6 +34,7 @@ class RawLayer:
         self._digest = Digester(device.secret)
         self._known: KnownIds | None = None
         self._live: dict[Bucket, Bucket] | None = None
+        self._closed: set[Bucket] = set()  # not marked on disk yet
         self.adopt(device)
 
     def adopt(self, device: Device) -> None:
@@ -72,7 +74,7 @@ class RawLayer:
             self._live = {
                 kept.bucket._replace(serial=0): kept.bucket
                 for kept in self._store.raw.buckets()
-                if kept.doomed is None and keys.find(kept.bucket) is not None
+                if kept.doomed is None and kept.bucket not in self._closed and keys.find(kept.bucket) is not None
             }
         if stretch not in self._live:
             self._live[stretch] = stretch._replace(serial=1 + secrets.randbelow(2**31))
@@ -109,14 +111,22 @@ class RawLayer:
         if digests:
             self._known_ids().add(digests, self.clock.now_ms() // 1000)
 
+    def keep_ids(self, gone: Sequence[Gone]) -> None:
+        """Ids stay known for their window, though their blocks go: a resend must not count twice."""
+        since = self.clock.now_ms() // 1000 - WINDOW_SECONDS
+        young = [block for block in gone if block.arrived >= since and block.ids]
+        if young:
+            self._store.seen.keep(max(block.arrived for block in young), b"".join(block.ids for block in young))
+
     def forget_ids(self) -> None:
         """Let go of ids that came before the window; what a purge forgot is looked up anew."""
         if self._known is not None:
             self._known.forget(self.clock.now_ms() // 1000 - WINDOW_SECONDS)
 
-    def close_buckets(self) -> None:
-        """Some are being forgotten: new events go elsewhere."""
+    def close_buckets(self, *closed: Bucket) -> None:
+        """Some are being forgotten, these among them: new events go elsewhere."""
         self._live = None
+        self._closed.update(closed)
 
     def look_up_anew(self) -> None:
         """Ids were forgotten: read from disk again which ones are left."""

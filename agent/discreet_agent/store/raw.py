@@ -43,11 +43,10 @@ class Arrival:
     retention_ms: int
     is_dated: bool = True  # False: the wall clock is known to be wrong
 
-    def bucket(self, signal: str, time_ms: int, retention_seconds: int) -> Bucket:
-        """Where an event of that time belongs; its age counts, whatever the wall clock says."""
-        length = grain(retention_seconds)
-        moment = (time_ms - self.wall_ms + self.retention_ms) // 1000 if self.is_dated else self.retention_ms // 1000
-        return Bucket(signal, moment - moment % length, length)
+    @property
+    def shift_ms(self) -> int:
+        """Retention time less wall time: an event's age counts, whatever the wall clock says."""
+        return self.retention_ms - self.wall_ms
 
 
 class KeptBucket(NamedTuple):
@@ -200,9 +199,10 @@ class RawLog:
             (first.id, row, len(events), first.undated, first.boot, first.boot_ms, first.wall_ms, arrived, ids, body),
         )
 
-    def take_out(self, block: Block) -> None:
+    def take_out(self, block: Block) -> Gone:
         """Remove a block; its events go elsewhere."""
-        self._taken_out([block])
+        arrived, ids = self._taken_out([block])
+        return Gone(arrived, ids, undated=0)
 
     def _taken_out(self, blocks: Sequence[Block]) -> tuple[int, bytes]:
         """Remove blocks; returns when the last of them came in, and the ids of all."""
@@ -257,8 +257,14 @@ def by_bucket(
     events: Sequence[Event], retention_seconds: Mapping[str, int], arrival: Arrival
 ) -> dict[Bucket, list[Event]]:
     """Events by the bucket they belong to."""
-    grouped: dict[Bucket, list[Event]] = {}
+    lengths = {signal: grain(seconds) for signal, seconds in retention_seconds.items()}
+    shift_ms, fixed = arrival.shift_ms, None if arrival.is_dated else arrival.retention_ms // 1000
+    grouped: dict[tuple[str, int], list[Event]] = {}
     for event in events:
-        bucket = arrival.bucket(event.signal, event.time_ms, retention_seconds[event.signal])
-        grouped.setdefault(bucket, []).append(event)
-    return grouped
+        moment = (event.time_ms + shift_ms) // 1000 if fixed is None else fixed
+        place = (event.signal, moment - moment % lengths[event.signal])
+        group = grouped.get(place)
+        if group is None:
+            group = grouped[place] = []
+        group.append(event)
+    return {Bucket(signal, start, lengths[signal]): group for (signal, start), group in grouped.items()}

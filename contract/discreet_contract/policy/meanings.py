@@ -75,6 +75,17 @@ MEANINGS: dict[str, str] = {
     "Signal.retention": "How long raw events are kept, counted from the event's own time, rounded up to a whole day.",
     "Signal.fields": "Its fields. Others are dropped on receipt.",
     "Signal.review": "Where it was approved.",
+    "Signal.otlp": "Metric of OpenTelemetry, sent to `/v1/metrics`, whose data points are events of this signal.",
+    "Otlp.metric": (
+        "Name of the metric, a gauge or a sum. A sum that only rises is taken as what it rose by since its last point."
+    ),
+    "Otlp.value": "Number field that takes the data point's value.",
+    "Otlp.unit": "Unit that the metric must have, as it is sent. Empty: any.",
+    "Otlp.attributes": "Field → attribute of the data point that fills it. Other attributes are not kept.",
+    "Otlp.only": (
+        "Attribute → text it must have. Of several signals for one metric, a point becomes an event of the one whose "
+        "`only` holds and asks most."
+    ),
     "NumberField.default": "What an event of an older version, which lacks the field, is given.",
     "CategoryField.default": "As for numbers.",
     "BooleanField.default": "As for numbers.",

@@ -38,7 +38,6 @@ INERT_SECTIONS = (
     "layers",
     "experiments",
     "guards",
-    "kill",
 )
 
 
@@ -61,11 +60,14 @@ def inert_parts(policy: Policy) -> Iterator[Path]:
 
 
 def _inert_scopes(policy: Policy) -> Iterator[Path]:
-    """What senders may read: there is nothing to read yet."""
+    """What senders may read, and switches of it: there is nothing to read yet."""
     for name, sender in policy.senders.items():
         for key in ("features", "segments", "flags"):
             if getattr(sender, key):
                 yield ("senders", name, key)
+    for name in ("personalization", "flags", "experiments"):
+        if getattr(policy.kill, name):
+            yield ("kill", name)
 
 
 @rule
