@@ -48,6 +48,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_taking = False
         self.unanswered = 0
         self._answers: list[bytes] = []  # noted, not sent yet
+        self._answer_bytes = 0
         self._is_telling = False  # they are sent in the loop's next turn
         self._is_unread = False  # the sender does not read its answers
         self._has_ended = False  # the sender will say no more, but still waits for answers
@@ -170,7 +171,7 @@ class Connection(asyncio.BufferedProtocol):
         may_ask = self._receiver.senders().is_owner(self.peer)
         if self._wants_answers:
             answer = self._receiver.answer(query.name) if may_ask else _ONLY_THE_OWNER
-            self._answers.append(msgspec.json.encode(answer))
+            self._add_answer(answer)
             self._send_answers()
 
     # --- answers -----------------------------------------------------------------------------
@@ -179,10 +180,16 @@ class Connection(asyncio.BufferedProtocol):
         """One line is on disk or refused: an answer to it stands ready, to be sent with those of its group."""
         self.unanswered -= 1
         if self._wants_answers:
-            self._answers.append(msgspec.json.encode(_verdicts(outcomes)))
+            self._add_answer(_verdicts(outcomes))
         if not self._is_telling:
             self._is_telling = True
             asyncio.get_running_loop().call_soon(self._tell)
+
+    def _add_answer(self, answer: dict[str, Any]) -> None:
+        self._answers.append(msgspec.json.encode(answer))
+        self._answer_bytes += len(self._answers[-1])
+        if self._answer_bytes > CHUNK_BYTES:
+            self._receiver.bound_unread()
 
     def _tell(self) -> None:
         self._is_telling = False
@@ -190,7 +197,7 @@ class Connection(asyncio.BufferedProtocol):
         self.take_lines()
 
     def _send_answers(self) -> None:
-        answers, self._answers = self._answers, []
+        answers, self._answers, self._answer_bytes = self._answers, [], 0
         if answers and self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"\n".join([*answers, b""]))
 
@@ -198,7 +205,7 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def _has_room(self) -> bool:
-        return self.unanswered < UNANSWERED_LINES and not self._is_unread
+        return self.unanswered < UNANSWERED_LINES and self._answer_bytes < CHUNK_BYTES and not self._is_unread
 
     @property
     def _is_done(self) -> bool:
@@ -212,8 +219,8 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def unread_bytes(self) -> int:
-        """Of answers that wait here because the sender does not read them."""
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+        """Of answers that are not sent yet, or wait here because the sender does not read them."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size() + self._answer_bytes
 
     def _hold_or_read_on(self) -> None:
         if self._is_taking or self._transport is None or self._transport.is_closing():
@@ -235,6 +242,7 @@ class Connection(asyncio.BufferedProtocol):
     def hang_up(self, reason: HangUp) -> None:
         """End at once, counted."""
         self._receiver.hung_up[reason] += 1
+        self._answers, self._answer_bytes = [], 0
         if self._transport is not None:
             self._transport.abort()
 
