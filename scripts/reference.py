@@ -57,6 +57,7 @@ POLICY_RECORDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("budget", model.Budget),
     ("collector", model.Collector),
     ("collector.host", model.HostCollector),
+    ("collector.anomalies", model.AnomalyCollector),
     ("signals.<name>", model.Signal),
     ("signals.<name>.otlp", model.Otlp),
     ("signals.<name>.fields.<name>, type: number", model.NumberField),

@@ -154,6 +154,7 @@ class Daemon:
         self._hear_time()
         try:
             self._sample()
+            self._device.pipeline.watch()
             self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
             made = self._device.pipeline.close_windows()
             if made:
@@ -317,7 +318,15 @@ class Daemon:
                 broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
                 key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
                 releases = status.releases(self._device.pipeline.halted, key_valid=key_valid)
-                how = status.Health(broker, releases, self._settings.http, self._uncounted())
+                pipeline = self._device.pipeline
+                how = status.Health(
+                    broker,
+                    releases,
+                    self._settings.http,
+                    self._uncounted(),
+                    pipeline.anomalies,
+                    pipeline.is_absence_held,
+                )
                 return status.describe(store, self._policies, self._device.consent, how)
             case "sent":
                 return {"sent": status.describe_sent(store.outbox)}

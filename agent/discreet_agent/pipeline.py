@@ -28,11 +28,13 @@ from discreet_agent.steps.merge import Merging
 from discreet_agent.steps.purge import Purging
 from discreet_agent.steps.record import Recording
 from discreet_agent.steps.tallying import Tallying
+from discreet_agent.steps.watch import Watching
 from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from discreet_agent.anomaly import Finding
     from discreet_agent.event import Received, Refused
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.purge import Purge
@@ -54,7 +56,8 @@ class Pipeline:
         self._layer = RawLayer(device, store)
         self._tallying = Tallying(device, store, self._layer)
         correcting = Correcting(store, self._layer, self._tallying)
-        self._recording = Recording(device, store, self._layer, self._tallying, correcting)
+        self._watching = Watching(device, store)
+        self._recording = Recording(device, store, self._layer, self._tallying, correcting, self._watching)
         self._closing = Closing(device, store, head, self._time)
         self._forgetting = Forgetting(device, store, self._layer, self._time)
         self._dating = Dating(device, store, self._layer, self._tallying)
@@ -71,7 +74,8 @@ class Pipeline:
         with self._store.transaction():
             self._store.tallies.keep_only(policy.plans)
         self._device = replace(self._device, policy=policy)
-        for step in (self._layer, self._tallying, self._recording, self._closing, self._forgetting, self._dating):
+        tallied = (self._layer, self._tallying, self._watching, self._recording)
+        for step in (*tallied, self._closing, self._forgetting, self._dating):
             step.adopt(self._device)
 
     def note_pause(self) -> None:
@@ -87,6 +91,18 @@ class Pipeline:
     def record_group(self, batches: Sequence[Batch]) -> list[Refused | None]:
         """Take events; returns None for each one that is now on disk, its refusal for each other, in order."""
         return self._recording.record(batches)
+
+    def watch(self) -> None:
+        """Judge the hour that is over, if one is; what is unlike the usual is recorded like any event."""
+        if self._device.why_off is None:
+            found = self._watching.tick(is_dated=self._layer.is_dated)
+            if found:
+                self.record(found)
+
+    @property
+    def anomalies(self) -> Sequence[Finding]:
+        """What was found lately, newest first."""
+        return list(self._watching.findings)
 
     # --- a window closes -------------------------------------------------------------------
 
@@ -154,6 +170,11 @@ class Pipeline:
     def purge(self, purge: Purge) -> int:
         """Forget what the owner says, now, also while recording is off; returns how many raw events went."""
         return self._purging.purge(purge)
+
+    @property
+    def is_absence_held(self) -> bool:
+        """Whether the clock claims an absence that retention does not count yet."""
+        return self._layer.clock.is_held
 
     @property
     def tidy_seconds(self) -> int:

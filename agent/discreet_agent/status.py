@@ -11,9 +11,10 @@ from discreet_contract.accounting import NANO
 from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from enum import StrEnum
 
+    from discreet_agent.anomaly import Finding
     from discreet_agent.consent import Consent
     from discreet_agent.ledger_check import Checked
     from discreet_agent.policies import Policies, Refusal
@@ -34,6 +35,14 @@ class Health:
     releases: str  # "running" or why not
     http: str = ""  # where it listens
     uncounted: Mapping[str, Mapping[StrEnum, int]] = field(default_factory=dict)  # counters not written down yet
+    anomalies: Sequence[Finding] = ()  # of its sources, found lately
+    is_absence_held: bool = False  # the clock claims that the device was off, and is not believed yet
+
+
+_HELD = (
+    "held: the clock says that the device was off for more than an hour; it is believed when it is synchronised or a "
+    "signed time agrees, after a day at the latest"
+)
 
 
 def describe(store: Store, policies: Policies, consent: Consent, health: Health) -> dict[str, Any]:
@@ -59,12 +68,26 @@ def describe(store: Store, policies: Policies, consent: Consent, health: Health)
         "http": health.http or "off",
         "releases": health.releases,
         "raw": {"blocks": blocks, "events": events},
+        "database_bytes": store.used_bytes(),
+        "forgetting": _HELD if health.is_absence_held else "running",
         "reports_waiting": store.outbox.waiting(),
         "epsilon_spent": spent / NANO,
         "epsilon_reserved": sum(debit.nano for debit in store.reservations.debits()) / NANO,
+        "anomalies": [describe_anomaly(finding) for finding in health.anomalies],
         "last_refusal": _refusal(store.ledger.last_refusal()),
         "next_windows": {name: _iso(_next_window(store, name)) for name in policy.plans},
         "counters": _counters(store, health.uncounted),
+    }
+
+
+def describe_anomaly(finding: Finding) -> dict[str, Any]:
+    """What was unlike the usual, for the owner."""
+    return {
+        "at": _iso(finding.hour * 3600),
+        "signal": finding.signal,
+        "kind": finding.kind.value,
+        "measure": finding.measure,
+        "explanation": finding.explanation,
     }
 
 

@@ -248,6 +248,8 @@ def _status_lines(answer: dict[str, Any]) -> list[str]:
         f"http      {answer['http']}",
         f"releases  {answer['releases']}",
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
+        f"database  {answer['database_bytes']} bytes",
+        f"forgetting {answer['forgetting']}",
         f"waiting   {answer['reports_waiting']} reports without receipt",
         f"budget    ε {answer['epsilon_spent']:g} spent, {answer['epsilon_reserved']:g} reserved for open windows",
     ]
@@ -255,6 +257,7 @@ def _status_lines(answer: dict[str, Any]) -> list[str]:
         lines.append(f"refused   {refused['at']}, from the {refused['source']}: {refused['detail']}")
     if answer["last_refusal"]:
         lines.append(f"refused   {answer['last_refusal']}")
+    lines += [f"unusual   {anomaly['at']}  {anomaly['explanation']}" for anomaly in answer["anomalies"]]
     for name, reasons in answer["counters"].items():
         counted = ", ".join(f"{reason} {count}" if reason else f"{count}" for reason, count in reasons.items())
         lines.append(f"{name}: {counted}")

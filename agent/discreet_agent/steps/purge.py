@@ -54,6 +54,8 @@ class Purging:
                 gone.append((kept, Why.PURGED))
         with self._store.transaction():
             self._tallying.forget(purge.signal, purge.before_ms)
+            before_hour = None if purge.before_ms is None else purge.before_ms // 3_600_000
+            self._store.baselines.purge(purge.signal, before_hour)
             if purge == Purge():
                 self._store.seen.clear()
         deleted = sum(self._steps(gone))

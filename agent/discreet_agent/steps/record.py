@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.layer import RawLayer
     from discreet_agent.steps.tallying import Tallying
+    from discreet_agent.steps.watch import Watching
     from discreet_agent.store.store import Store
 
 _KNOWN = Refused(EventRefusal.DUPLICATE, "an event with this id came in before")
@@ -25,12 +26,19 @@ class Recording:
     """Takes events under one policy after another. Refusals are counted in memory until something is stored."""
 
     def __init__(
-        self, device: Device, store: Store, layer: RawLayer, tallying: Tallying, correcting: Correcting
+        self,
+        device: Device,
+        store: Store,
+        layer: RawLayer,
+        tallying: Tallying,
+        correcting: Correcting,
+        watching: Watching,
     ) -> None:
         self._store = store
         self._layer = layer
         self._tallying = tallying
         self._correcting = correcting
+        self._watching = watching
         self._may_be_retracted = False
         self._unwritten: dict[EventRefusal, int] = {}  # refusals counted since the last commit
         self.adopt(device)
@@ -100,6 +108,8 @@ class Recording:
             self._write_refusals()
         self._unwritten.clear()
         self._layer.learn(fresh)
+        if arrival.is_dated:
+            self._watching.take(events)
 
     def _correct(self, outcomes: list[Event | Refused], fresh: set[bytes]) -> None:
         """Corrections after all events of the group: what they take back may have come with them."""

@@ -204,4 +204,23 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ) STRICT;
         """,
     ),
+    (
+        "0006_baselines",
+        """
+        CREATE TABLE baselines (
+            signal TEXT NOT NULL,
+            hour INTEGER NOT NULL,           -- hours since the epoch, by this device's clock
+            count INTEGER NOT NULL,          -- events in it
+            means BLOB NOT NULL,             -- MessagePack map: number field → mean
+            PRIMARY KEY (signal, hour)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE baseline_runs (
+            signal TEXT NOT NULL,
+            field TEXT NOT NULL,
+            longest INTEGER NOT NULL,        -- equal values in a row, of runs that have ended
+            PRIMARY KEY (signal, field)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
 )

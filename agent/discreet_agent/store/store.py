@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from discreet_agent.store.baselines import Baselines
 from discreet_agent.store.deletions import Deletions
 from discreet_agent.store.keys import KEYS, KeyRing, handed_over
 from discreet_agent.store.ledger import Ledger
@@ -85,6 +86,11 @@ class Store:
     def seen(self) -> Seen:
         """Ids of events that came in lately, or were retracted."""
         return Seen(self.connection)
+
+    @property
+    def baselines(self) -> Baselines:
+        """What former hours were like."""
+        return Baselines(self.connection)
 
     @property
     def deletions(self) -> Deletions:

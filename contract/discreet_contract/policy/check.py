@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from discreet_contract.accounting import DAY_SECONDS, CapName, cap_to_nano, to_nano
 from discreet_contract.durations import seconds
 from discreet_contract.envelope import is_usable_key
+from discreet_contract.policy.check_anomalies import check_anomalies
 from discreet_contract.policy.check_metrics import check_metric
 from discreet_contract.policy.check_operation import check_operation
 from discreet_contract.policy.check_otlp import check_otlp
@@ -109,6 +110,7 @@ def _check_collector(policy: Policy) -> Iterator[ShapeProblem]:
         yield ShapeProblem(("collector", "host", "signal"), "UNKNOWN_SIGNAL", f"no signal {host.signal!r}{near}")
     if host is not None and seconds(host.every) < 1:
         yield ShapeProblem(("collector", "host", "every"), "VALUE", "at most one sample a second")
+    yield from check_anomalies(policy)
 
 
 def _check_rotation(policy: Policy) -> Iterator[ShapeProblem]:

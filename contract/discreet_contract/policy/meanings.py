@@ -60,6 +60,11 @@ MEANINGS: dict[str, str] = {
     "Budget.device_life": "How long a device is expected to report. The lifetime cap must last for it.",
     "Budget.exhaustible": "Why a device may run out of budget, three words or more. Without it that is an error.",
     "Collector.host": "Samples of the host the agent runs on.",
+    "Collector.anomalies": "Events of what the agent finds unlike the usual in its other sources.",
+    "AnomalyCollector.signal": (
+        "Signal that takes them. The agent fills its categories `signal` (which source), `kind` (spike, drop, stuck) "
+        "and `measure` (rate, mean) where they are declared and have the value. The signal itself is not watched."
+    ),
     "HostCollector.signal": (
         "Signal that a sample becomes. Read where declared: `load_percent`, `memory_percent`, `memory_pressure`, "
         "`temperature`, `uptime`."

@@ -233,10 +233,17 @@ class HostCollector(Record, frozen=True):
     every: Duration
 
 
+class AnomalyCollector(Record, frozen=True):
+    """The built-in source: what the agent finds unlike the usual in its other sources."""
+
+    signal: SignalName
+
+
 class Collector(Record, frozen=True):
     """Built-in sources."""
 
     host: HostCollector | None = None
+    anomalies: AnomalyCollector | None = None
 
 
 class Policy(Record, frozen=True):

@@ -35,6 +35,8 @@ def plain_policy(policy: Policy) -> dict[str, Any]:
     tree: dict[str, Any] = msgspec.to_builtins(policy)
     tree["metrics"] = {name: plain_metric(metric) for name, metric in policy.metrics.items()}
     tree["signals"] = {name: _without(signal, _SIGNAL_DEFAULTS) for name, signal in tree["signals"].items()}
+    if policy.collector.anomalies is None:  # came later, too
+        del tree["collector"]["anomalies"]
     return tree
 
 
