@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -23,8 +24,10 @@ from discreet_agent.link import IN_FLIGHT, MqttLink
 from discreet_agent.policies import Policies, in_force
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.purge_request import mark_obeyed, read_request
+from discreet_agent.receive.door import Door
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
+from discreet_agent.senders import Senders
 from discreet_contract.beacon import read_beacon
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
@@ -63,6 +66,10 @@ class Daemon:
         self._link = MqttLink(
             settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived, self._time_arrived
         )
+        door = Door(settings.socket, settings.socket_mode, settings.socket_group)
+        self._senders = Senders(self._policy.senders, os.geteuid())
+        self._receiver = SocketReceiver(door, self._record, self._answer, lambda: self._senders)
+        self._unstored: Counter[EventRefusal] = Counter()
         self._http: HttpEdge | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -81,10 +88,9 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._give_up)
         async with AsyncExitStack() as stack:
-            receiver = SocketReceiver(self._settings.socket, lambda e: self._record([Batch("", e)]), self._answer)
-            await receiver.start()
+            await self._receiver.start()
             stack.callback(self._write_last)  # after the receiver has closed
-            stack.push_async_callback(receiver.close)
+            stack.push_async_callback(self._receiver.close)
             await self._listen_on_http(stack)
             stack.callback(self._link.close)
             log.info(
@@ -188,6 +194,7 @@ class Daemon:
             if newest.digest != self._in_force.digest:
                 self._device.pipeline.adopt(newest)
                 self._in_force = newest
+                self._senders = Senders(self._policy.senders, os.geteuid())
                 log.info("policy in force", version=self._policy.version, source=self._policies.source)
             self._write_trail()
         except RetryableError as exc:
@@ -237,7 +244,12 @@ class Daemon:
     def _uncounted(self) -> dict[str, Counter[Any]]:
         """Refusals by reason that are not written down yet."""
         of_requests = Counter[Any]() if self._http is None else self._http.uncounted
-        return {"policies_refused": self._policies.uncounted, "requests_refused": of_requests}
+        return {
+            "policies_refused": self._policies.uncounted,
+            "requests_refused": of_requests,
+            "connections_hung_up": self._receiver.hung_up,
+            "events_refused": self._unstored,
+        }
 
     def _hear_time(self) -> None:
         """The aggregator's word for what time it is; one that the broker had kept says that its time has come."""
@@ -259,8 +271,8 @@ class Daemon:
         from discreet_agent.receive.host import sample_host
 
         self._next_sample_ms = now_ms + seconds(host.every) * 1000
-        sample = sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())
-        self._record([Batch("", [sample])])
+        event = sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())
+        self._record([Batch("", [event])])
 
     def _send(self) -> None:
         if not self._link.connected:
@@ -296,7 +308,9 @@ class Daemon:
         except RetryableError as exc:
             log.warning("nothing stored", problem=str(exc), next_step=exc.hint)
             refused = Refused(EventRefusal.STORE_UNAVAILABLE, "the device cannot store now; send again later")
-            return [refused] * sum(len(batch.items) for batch in batches)
+            events = sum(len(batch.items) for batch in batches)
+            self._unstored[refused.reason] += events
+            return [refused] * events
 
     def _answer(self, query: str) -> dict[str, Any]:
         try:

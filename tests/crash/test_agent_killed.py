@@ -4,7 +4,7 @@ import threading
 import time
 
 from deployment import Listener
-from discreet_agent.client import ask
+from discreet_agent.ask import ask
 from discreet_agent.device import open_device
 from discreet_contract.clock import ManualClock
 from discreet_contract.errors import AgentUnreachableError

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from discreet_agent.client import ask
+from discreet_agent.ask import ask
 
 TERMS = (
     ("    retention: 2d\n", "    retention: 2d\n    max_per_minute: 3\n"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from discreet_agent.cli import data, quarantine
+from discreet_agent.cli.emit import emit
 from discreet_agent.cli.options import config_option, json_option, policy_in_force
 from discreet_agent.config import load_settings
 from discreet_contract.errors import ExitCode, PermanentError, StoreError
@@ -98,50 +98,10 @@ def status_command(config: Path | None, *, as_json: bool) -> None:
     Example:
       discreet agent status --json
     """
-    from discreet_agent.client import ask
+    from discreet_agent.ask import ask
 
     answer = ask(load_settings(config).socket, b'{"query": "status"}')
     click.echo(json.dumps(answer) if as_json else "\n".join(_status_lines(answer)))
-
-
-@agent.command()
-@click.argument("event", required=False)
-@config_option
-@json_option
-def emit(event: str | None, config: Path | None, *, as_json: bool) -> None:
-    """Send one EVENT (JSON), or JSON lines from standard input, to the running agent.
-
-    Exits 1 if any event was refused.
-
-    \b
-    Example:
-      discreet agent emit '{"signal": "door.opened", "version": "1-0-0",
-                            "time": "2026-11-23T08:00:00Z", "fields": {}}'
-    """
-    from discreet_agent.client import ask_each
-
-    lines = (
-        [event.replace("\n", " ").encode()]
-        if event is not None
-        else (line for line in sys.stdin.buffer if line.strip())
-    )
-    if event is not None and not event.strip():
-        raise click.UsageError("EVENT is empty")
-    answers = list(ask_each(load_settings(config).socket, lines))
-    if any("ok" not in answer for answer in answers):
-        raise click.UsageError("a line asks instead of telling; use `discreet agent status`, `sent` or `ledger`")
-    accepted = sum(answer.get("ok", 0) for answer in answers)
-    refused = [
-        {"line": number} | item for number, answer in enumerate(answers, 1) for item in answer.get("refused", [])
-    ]
-    if as_json:
-        click.echo(json.dumps({"ok": accepted, "refused": refused}))
-    else:
-        click.echo(f"ok {accepted}, refused {len(refused)}")
-        for item in refused:
-            click.echo(f"  line {item['line']}, event {item['index']}: {item['reason']}: {item['detail']}", err=True)
-    if refused:
-        click.get_current_context().exit(ExitCode.FAILED)
 
 
 @agent.command()
@@ -309,5 +269,5 @@ def _status_lines(answer: dict[str, Any]) -> list[str]:
     return lines
 
 
-for _command in (data.purge, data.export_command, data.forgotten, data.inspect, quarantine.quarantine):
+for _command in (emit, data.purge, data.export_command, data.forgotten, data.inspect, quarantine.quarantine):
     agent.add_command(_command)

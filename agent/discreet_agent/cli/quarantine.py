@@ -29,7 +29,7 @@ def quarantine(config: Path | None, *, as_json: bool, clear: bool) -> None:
       discreet agent quarantine
       discreet agent quarantine --clear
     """
-    from discreet_agent.client import ask_each
+    from discreet_agent.ask import ask_each
 
     questions = [b'{"query": "quarantine"}', *([b'{"query": "clear_quarantine"}'] if clear else [])]
     found, *cleared = ask_each(load_settings(config).socket, questions)

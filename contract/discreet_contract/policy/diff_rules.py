@@ -136,6 +136,17 @@ def _accepts(old: Any, new: Any) -> Verdict:
     return _BREAKING if set(old) - set(new) else _COMPATIBLE
 
 
+def _scope(*, reads: bool) -> Callable[[Any, Any], Verdict]:
+    """What a sender may emit, or read: less breaks it; reading more tells a program more of the person."""
+
+    def judge(old: Any, new: Any) -> Verdict:
+        if set(old) - set(new):
+            return Compatibility.BREAKING, Privacy.REGRESSING if reads and set(new) - set(old) else Privacy.NEUTRAL
+        return _WORSE if reads else _COMPATIBLE
+
+    return judge
+
+
 def _consent(old: Any, new: Any) -> Verdict:
     order = ["opt-in", "opt-out", "managed"]
     weaker = order.index(new) > order.index(old)
@@ -219,4 +230,6 @@ RULES: tuple[tuple[str, Callable[[Any, Any], Verdict]], ...] = (
     ("metrics/*/min_devices", _rising(Compatibility.BREAKING, Privacy.IMPROVING)),
     ("metrics/*/bounds", _always(_BREAKING)),
     ("metrics/*/mechanism", _always(_BREAKING)),
+    ("senders/*/signals", _scope(reads=False)),
+    *((f"senders/*/{scope}", _scope(reads=True)) for scope in ("features", "segments", "flags")),
 )

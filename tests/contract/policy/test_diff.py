@@ -191,3 +191,19 @@ def test_words_of_a_policy_are_not_markup_in_a_review_comment():
     diff = diff_policies(OLD, changed(("reason: first", "reason: '<img src=x> | [a](b)' #")))
 
     assert "\\<img src=x\\> \\| \\[a\\](b)" in diff_markdown(diff)
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "verdict"),
+    [
+        ("signals", ["a"], ["a", "b"], (Compatibility.COMPATIBLE, Privacy.NEUTRAL)),
+        ("signals", ["a", "b"], ["a"], (Compatibility.BREAKING, Privacy.NEUTRAL)),
+        ("features", ["a"], ["a", "b"], (Compatibility.COMPATIBLE, Privacy.REGRESSING)),
+        ("segments", ["a"], ["b"], (Compatibility.BREAKING, Privacy.REGRESSING)),
+        ("flags", ["a", "b"], ["a"], (Compatibility.BREAKING, Privacy.NEUTRAL)),
+        ("uid", 1000, 1001, (Compatibility.BREAKING, Privacy.REGRESSING)),
+    ],
+)
+def test_what_a_sender_may_do(key, old, new, verdict):
+    """Emitting more breaks nobody; reading more tells a program more; another program is suspicious."""
+    assert classify(Difference(("senders", "app", key), old, new)) == verdict
