@@ -31,14 +31,15 @@ from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from discreet_agent.config import Settings
     from discreet_agent.event import Received
     from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
-FORGET_SECONDS = 600
+TIDY_MS = 5  # of every tidying turn, so that nobody who sends events waits for it
+TIDY_PAUSE_SECONDS = 0.02
 
 _ACCEPT_LATER = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -64,7 +65,8 @@ class Daemon:
         self._stopping = asyncio.Event()
         self._fatal: Exception | None = None
         self._next_sample_ms = 0
-        self._next_forget_ms = 0
+        self._next_tidy_ms = 0
+        self._tidying: Iterator[int] | None = None
         self._next_judgement_ms = 0
 
     @property
@@ -217,11 +219,26 @@ class Daemon:
         self._courier.send(rows, self._link, self._clock.boot_ms())
 
     def _forget(self) -> None:
+        """Begin to tidy up now and then; go on with it in short steps, between which events are received."""
         now_ms = self._clock.boot_ms()
-        if now_ms >= self._next_forget_ms:
-            self._next_forget_ms = now_ms + FORGET_SECONDS * 1000
-            self._device.pipeline.forget()
+        if self._tidying is None and now_ms >= self._next_tidy_ms:
+            self._next_tidy_ms = now_ms + self._device.pipeline.tidy_seconds * 1000
+            self._tidying = self._device.pipeline.tidy()
             self._write_refusals()
+        if self._tidying is not None:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        tidying, ends_ms = self._tidying, self._clock.boot_ms() + TIDY_MS
+        try:
+            while tidying is not None and self._clock.boot_ms() < ends_ms:
+                if next(tidying, None) is None:
+                    self._tidying = tidying = None
+        except RetryableError as exc:
+            self._tidying = None
+            log.warning("cannot forget now, trying again", problem=str(exc), next_step=exc.hint)
+        if self._tidying is not None and self._loop is not None:
+            self._loop.call_later(TIDY_PAUSE_SECONDS, self._tidy)
 
     def _record(self, received: Sequence[Received]) -> Sequence[Refused | None]:
         try:

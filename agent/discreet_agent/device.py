@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from discreet_agent.consent import Consent
 from discreet_agent.identity import keep_identity, lost, mark_of, new_secret, read_identity
-from discreet_agent.pipeline import Device, Pipeline
+from discreet_agent.pipeline import Pipeline
+from discreet_agent.steps.device import Device
 from discreet_agent.store.head import HEAD, HeadKeeper, read_head, write_head
 from discreet_agent.store.store import Store
 from discreet_contract.accounting import EMPTY_LEDGER, LedgerHead

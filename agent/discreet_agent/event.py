@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
 
 from discreet_contract.condition import FieldValue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MAX_ID_BYTES = 64
 
@@ -33,7 +36,8 @@ class EventRefusal(StrEnum):
     OUT_OF_BOUNDS = "OUT_OF_BOUNDS"
     UNKNOWN_CATEGORY = "UNKNOWN_CATEGORY"
     DUPLICATE = "DUPLICATE"
-    RETRACT_UNSUPPORTED = "RETRACT_UNSUPPORTED"
+    RETRACTED = "RETRACTED"
+    RETRACT_FORGOTTEN = "RETRACT_FORGOTTEN"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
 
 
@@ -67,6 +71,8 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     time_ms: int
     fields: dict[str, FieldValue]
     id: str | None = None
+    retracts: str | None = None  # id of the event that this one takes back; such an event says nothing else
+    sender: str = ""  # as in `Batch`
 
     def __repr__(self) -> str:
         return f"<Event {self.signal} with {len(self.fields)} fields>"
@@ -90,3 +96,11 @@ class NoisedValue:
 
 
 Received: TypeAlias = EventLine | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one sender sent at once. `sender` is its name in the policy; "" where the policy names no senders."""
+
+    sender: str
+    items: Sequence[Received]

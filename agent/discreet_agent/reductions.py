@@ -36,10 +36,14 @@ NOT_UNDOABLE: Final = Undo.NOT_UNDOABLE
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
-    """`fold(state, events, integers)` takes events in; `unfold(state, event, integers)` takes one of them out."""
+    """`fold(state, events, integers)` takes events in; `unfold(state, event, integers)` takes one of them out.
+
+    `carry(state, event, integers)` makes up in a later window's state for an event that a released one has counted.
+    """
 
     fold: Callable[[Any, Sequence[Event], Integers], Any]
     unfold: Callable[[Any, Event, Integers], Any]
+    carry: Callable[[Any, Event, Integers], Any] = lambda _state, _event, _integers: NOT_UNDOABLE
 
 
 # --- any: [how many]; 1 in older states, which stands for at least one -------------------------------------------
@@ -70,6 +74,10 @@ def _unfold_count(state: Any, _event: Event, _integers: Integers) -> Any:
     return state - 1 or None
 
 
+def _carry_count(state: Any, _event: Event, _integers: Integers) -> Any:
+    return (state or 0) - 1
+
+
 # --- active_days: {day: how many}; [day] in older states ---------------------------------------------------------
 
 
@@ -97,6 +105,10 @@ def _fold_sum(state: Any, events: Sequence[Event], integers: Integers) -> Any:
 
 def _unfold_sum(state: Any, event: Event, integers: Integers) -> Any:
     return NOT_UNDOABLE if state is None else _subtracted(state, integers([event])[0])
+
+
+def _carry_sum(state: Any, event: Event, integers: Integers) -> Any:
+    return _subtracted(state or 0, integers([event])[0])
 
 
 def _fold_mean(state: Any, events: Sequence[Event], integers: Integers) -> Any:
@@ -187,9 +199,9 @@ def _taken_out(counts: dict[int, int], key: int) -> Any:
 
 REDUCTIONS: Final[Mapping[str, Reduction]] = {
     "any": Reduction(_fold_any, _unfold_any),
-    "count": Reduction(_fold_count, _unfold_count),
+    "count": Reduction(_fold_count, _unfold_count, _carry_count),
     "active_days": Reduction(_fold_days, _unfold_days),
-    "sum": Reduction(_fold_sum, _unfold_sum),
+    "sum": Reduction(_fold_sum, _unfold_sum, _carry_sum),
     "mean": Reduction(_fold_mean, _unfold_mean),
     "min": Reduction(_fold_min, _unfold_min),
     "max": Reduction(_fold_max, _unfold_max),

@@ -102,6 +102,10 @@ class Tally:
         """State without an event that was folded into it; NOT_UNDOABLE where only folding the rest anew can tell."""
         return self._reduction.unfold(state, event, self._reader.integers)
 
+    def carry(self, state: Any, event: Event) -> Any:
+        """A later window's state that makes up for an event of a released one; NOT_UNDOABLE where none can."""
+        return self._reduction.carry(state, event, self._reader.integers)
+
 
 def compile_tally(plan: MetricPlan, signal: Signal) -> Tally:
     """A metric of a checked policy, and the declaration of its signal, ready to run."""

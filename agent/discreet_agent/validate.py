@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from discreet_agent.event import Event, EventLine, EventRefusal, Refused
-from discreet_contract.durations import seconds
+from discreet_contract.durations import grain, seconds
 from discreet_contract.policy.model import BooleanField, CategoryField, NumberField, TextField
 
 if TYPE_CHECKING:
@@ -18,15 +18,13 @@ if TYPE_CHECKING:
 FUTURE_SKEW_MS = 300_000  # how far a sender's clock may be ahead of ours
 
 
-def validate(line: EventLine, signals: Mapping[str, Signal], now_ms: int) -> Event | Refused:
+def validate(line: EventLine, signals: Mapping[str, Signal], now_ms: int, sender: str = "") -> Event | Refused:
     """Check one event against its signal's declaration in the policy in force."""
     signal = signals.get(line.signal)
     if signal is None:
         return Refused(EventRefusal.UNKNOWN_SIGNAL, "the policy declares no such signal")
     if not signal.accepts_version(line.version):
         return Refused(EventRefusal.UNKNOWN_VERSION, f"{line.signal} is taken at version {signal.version}")
-    if line.retracts is not None:
-        return Refused(EventRefusal.RETRACT_UNSUPPORTED, "this version of the agent does not take corrections")
     time_ms = _parse_time(line.time)
     if time_ms is None:
         return Refused(EventRefusal.BAD_TIME, "time is RFC 3339 with an offset, or integer milliseconds since 1970")
@@ -34,14 +32,19 @@ def validate(line: EventLine, signals: Mapping[str, Signal], now_ms: int) -> Eve
         return Refused(
             EventRefusal.TIME_IN_FUTURE, f"time is more than {FUTURE_SKEW_MS // 1000} s ahead of this device"
         )
-    if time_ms < now_ms - seconds(signal.retention) * 1000:
-        return Refused(EventRefusal.TOO_OLD, f"time lies before the signal's retention of {signal.retention}")
+    if line.retracts is not None:
+        return Event(line.signal, line.version, time_ms, {}, line.id, line.retracts, sender)
+    kept = seconds(signal.retention)
+    if time_ms < now_ms - (kept - grain(kept)) * 1000:
+        return Refused(
+            EventRefusal.TOO_OLD, f"time lies before what the signal's retention of {signal.retention} keeps"
+        )
     for name, field in signal.fields.items():
         refusal = _check_field(name, field, line.fields.get(name))
         if refusal is not None:
             return refusal
-    kept = {name: _storable(line.fields[name]) for name in signal.fields if name in line.fields}
-    return Event(line.signal, line.version, time_ms, kept, line.id)
+    fields = {name: _storable(line.fields[name]) for name in signal.fields if name in line.fields}
+    return Event(line.signal, line.version, time_ms, fields, line.id, None, sender)
 
 
 def _storable(value: FieldValue) -> FieldValue:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from discreet_contract.errors import ConfigError
 
+_TIME_ERROR = 5
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -33,6 +34,10 @@ class Clock(Protocol):
         """Names the boot that `boot_ms` counts from: readings of two boots are never compared."""
         ...
 
+    def is_synchronized(self) -> bool:
+        """Whether something better than this machine's own crystal keeps the wall clock right."""
+        ...
+
 
 class SystemClock:
     """The machine's own clocks."""
@@ -48,6 +53,10 @@ class SystemClock:
     def boot_id(self) -> str:
         """See `Clock.boot_id`."""
         return _machine_boot_id()
+
+    def is_synchronized(self) -> bool:
+        """See `Clock.is_synchronized`: what the kernel was told by whoever disciplines its clock."""
+        return _kernel_is_synchronized()
 
 
 @dataclass(slots=True)
@@ -67,6 +76,10 @@ class ManualClock:
     def boot_id(self) -> str:
         """See `Clock.boot_id`. One boot for ever, also in the next process."""
         return "manual"
+
+    def is_synchronized(self) -> bool:
+        """See `Clock.is_synchronized`."""
+        return True
 
     def advance_to(self, ms: int) -> None:
         """Move to a later time; a step back is ignored."""
@@ -97,6 +110,10 @@ class ReplayClock:
         """See `Clock.boot_id`."""
         return _machine_boot_id()
 
+    def is_synchronized(self) -> bool:
+        """See `Clock.is_synchronized`."""
+        return True
+
     @staticmethod
     def write(path: Path, ms: int) -> None:
         """Advance the clock in `path`, so that a reader sees the old or the new time, never half of one."""
@@ -112,6 +129,15 @@ def _machine_boot_id() -> str:
         return _BOOT_ID.read_text(encoding="ascii").strip()
     except OSError:
         return f"process {secrets.token_hex(8)}"
+
+
+def _kernel_is_synchronized() -> bool:
+    """adjtimex(2), reading only: its state is TIME_ERROR until a time service clears STA_UNSYNC."""
+    import ctypes  # needed after a doubtful boot only
+
+    libc = ctypes.CDLL(None)
+    adjtimex = getattr(libc, "adjtimex", None)
+    return adjtimex is not None and 0 <= adjtimex(ctypes.create_string_buffer(512)) < _TIME_ERROR
 
 
 def window_start(at_seconds: int, length_seconds: int) -> int:

@@ -13,6 +13,14 @@ Duration: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^([1-9][0-9]{0,6}(s|
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
+_GRAINS = (86_400, 21_600, 3600, 600, 60, 10, 1)
+
+
+def grain(retention_seconds: int) -> int:
+    """Seconds of events that are forgotten together: a round eighth of their retention, one day at the most."""
+    return next((length for length in _GRAINS if 8 * length <= retention_seconds), 1)
+
+
 def seconds(duration: str) -> int:
     """Length of a `Duration` in seconds."""
     return int(duration[:-1]) * _SECONDS[duration[-1]]

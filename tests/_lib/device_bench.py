@@ -96,6 +96,7 @@ class MachineClock:
     wrong_ms: int = 0  # how far the wall clock is ahead
     booted_ms: int = START * 1000 - 60_000
     boots: int = 1
+    synchronized: bool = False
 
     def now_ms(self) -> int:
         """See `Clock.now_ms`."""
@@ -108,6 +109,10 @@ class MachineClock:
     def boot_id(self) -> str:
         """See `Clock.boot_id`."""
         return f"boot {self.boots}"
+
+    def is_synchronized(self) -> bool:
+        """See `Clock.is_synchronized`."""
+        return self.synchronized
 
     def wait(self, seconds: float) -> None:
         """Let true time pass while the machine is up."""

@@ -35,7 +35,6 @@ def check(**changes):
         ({"fields": {"seconds": -10.5, "side": "left"}}, EventRefusal.OUT_OF_BOUNDS, "seconds < -10"),
         ({"fields": {"seconds": float("nan"), "side": "left"}}, EventRefusal.OUT_OF_BOUNDS, "seconds"),
         ({"fields": {"seconds": 1, "side": "middle"}}, EventRefusal.UNKNOWN_CATEGORY, "none of the declared"),
-        ({"retracts": "x"}, EventRefusal.RETRACT_UNSUPPORTED, "corrections"),
     ],
 )
 def test_a_refusal_names_the_rule(changes, reason, detail):

@@ -7,6 +7,8 @@ import zlib
 
 from deployment import Listener
 from discreet_agent.client import ask
+from discreet_agent.store.keys import KEYS, Bucket, KeyRing
+from discreet_agent.store.keys import unseal as unseal_block
 from discreet_contract.envelope import encode_key_id, unseal
 
 NUMBER = 8317.0625
@@ -71,13 +73,20 @@ def test_planted_values_stay_on_the_device(deployment):
 
 
 def test_the_search_finds_what_is_there(deployment):
-    """The same search over the device's own raw blocks, unpacked, finds what was accepted and nothing refused."""
+    """The same search over the device's own raw blocks, opened, finds what was accepted and nothing refused.
+
+    Sealed as they lie in the database, it finds nothing.
+    """
     deployment.start_agent()
     deployment.wait_until(deployment.socket.exists, "the agent listens")
     event = {"signal": "door.opened", "version": "1-0-0", "time": 0, "id": EVENT_ID}
     event |= {"time": time.time_ns() // 1_000_000, "fields": {"seconds": NUMBER, "side": CATEGORY}}
     assert ask(deployment.socket, json.dumps(event).encode()) == {"ok": 1}
-    blocks = deployment.query("agent/agent.db", "SELECT body FROM raw_blocks")
+    query = "SELECT signal, start, length, body FROM raw_blocks JOIN raw_buckets ON raw_buckets.id = bucket"
+    blocks = deployment.query("agent/agent.db", query)
+    keys = KeyRing(deployment.folder / "agent" / KEYS)
+    keys.open()
 
-    found = found_in(b"".join(zlib.decompress(body) for [body] in blocks))
-    assert found == {"number, MessagePack", "category", "event id"}
+    opened = [unseal_block(keys.find(Bucket(*row)), Bucket(*row), body) for *row, body in blocks]
+    assert found_in(b"".join(map(zlib.decompress, opened))) == {"number, MessagePack", "category", "event id"}
+    assert found_in(b"".join(body for *_, body in blocks)) == set()

@@ -148,7 +148,8 @@ class Rig:
         """Open the device, with this rig's faults in it."""
         self.device = self.bench.open()
         self.device.store._connection = FaultyConnection(self.device.store.connection, self)
-        self.device.pipeline._head = FaultyKeeper(self.device.pipeline._head, self)
+        pipeline = self.device.pipeline
+        pipeline._head = pipeline._closing._head = FaultyKeeper(pipeline._head, self)
         self.device.pipeline.learn_signed_time(self.signed_ms)
 
     def tick(self):

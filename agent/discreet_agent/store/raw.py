@@ -1,67 +1,254 @@
-"""The raw layer: a log of blocks, one for each retention and commit, and the ids seen lately.
+"""The raw layer: a log of sealed blocks in buckets, each bucket under a key of its own.
 
-A block is forgotten as a whole, one day at the most after the last of its events would be.
+A bucket holds one signal's events of one stretch of retention time, an eighth of the retention
+at the most, and is forgotten as a whole when the first of its events has to be: nothing outlives its
+retention, and nothing goes before seven eighths of it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import zlib
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from discreet_agent.event import Event
+from discreet_agent.store.keys import Bucket, KeyRing, seal, unseal
+from discreet_contract.durations import grain
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-DAY_SECONDS = 86_400
+DIGEST_BYTES = 8
 _decoder = msgspec.msgpack.Decoder(list[Event])
 
 
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """When a group of events came in, by every clock there is."""
+
+    boot: int  # names the boot
+    boot_ms: int
+    wall_ms: int
+    retention_ms: int
+    is_dated: bool = True  # False: the wall clock is known to be wrong
+
+    def bucket(self, signal: str, time_ms: int, retention_seconds: int) -> Bucket:
+        """Where an event of that time belongs; its age counts, whatever the wall clock says."""
+        length = grain(retention_seconds)
+        moment = (time_ms - self.wall_ms + self.retention_ms) // 1000 if self.is_dated else self.retention_ms // 1000
+        return Bucket(signal, moment - moment % length, length)
+
+
+class KeptBucket(NamedTuple):
+    """One row of the directory."""
+
+    id: int
+    bucket: Bucket
+    kept_seconds: int
+    events: int
+    blocks: int
+    bytes: int
+    doomed: str | None
+    key_fingerprint: str | None
+
+
+_BLOCKS = (
+    "SELECT raw_blocks.id, signal, start, length, raw_blocks.events, length(body), boot, boot_ms, wall_ms, undated "
+    "FROM raw_blocks JOIN raw_buckets ON raw_buckets.id = bucket"
+)
+
+
+class Block(NamedTuple):
+    """One sealed block, without its body."""
+
+    id: int
+    bucket: Bucket
+    events: int
+    bytes: int
+    boot: int
+    boot_ms: int
+    wall_ms: int
+    undated: bool
+
+
 class RawLog:
-    """Blocks and event ids of one database; writes belong inside `Store.transaction`."""
+    """Blocks of one database; writes belong inside `Store.transaction`."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, keys: KeyRing) -> None:
         self._connection = connection
+        self._keys = keys
 
-    def append(self, events: Sequence[Event], retention_seconds: Mapping[str, int]) -> None:
-        """Store events as one block for each moment of forgetting; `retention_seconds` by signal."""
-        by_expiry: dict[int, list[Event]] = {}
-        for event in events:
-            expiry = event.time_ms // 1000 + retention_seconds[event.signal]
-            by_expiry.setdefault(expiry - expiry % DAY_SECONDS + DAY_SECONDS, []).append(event)
-        for expires_at, group in by_expiry.items():
-            body = zlib.compress(msgspec.msgpack.encode(group), 1)
-            self._connection.execute(
-                "INSERT INTO raw_blocks (expires_at, events, body) VALUES (?, ?, ?)", (expires_at, len(group), body)
-            )
+    def append(
+        self, bucket: Bucket, kept_seconds: int, arrival: Arrival, events: Sequence[Event], ids: Iterable[bytes]
+    ) -> None:
+        """Store events as one block; the bucket's key must be on disk."""
+        body = self._sealed(bucket, events)
+        row = self._open_bucket(bucket, kept_seconds, len(events), len(body))
+        self._connection.execute(
+            "INSERT INTO raw_blocks (bucket, events, undated, boot, boot_ms, wall_ms, arrived, ids, body) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                row,
+                len(events),
+                not arrival.is_dated,
+                arrival.boot,
+                arrival.boot_ms,
+                arrival.wall_ms,
+                arrival.retention_ms // 1000,
+                b"".join(ids),
+                body,
+            ),
+        )
 
-    def events(self) -> Iterator[Event]:
-        """Every event still kept, in the order of arrival."""
-        for [body] in self._connection.execute("SELECT body FROM raw_blocks ORDER BY id"):
-            yield from _decoder.decode(zlib.decompress(body))
-
-    def admit_id(self, event_id: str, expires_at: int) -> bool:
-        """Remember a sender's event id; False where it was seen before."""
-        digest = hashlib.blake2b(event_id.encode(), digest_size=16).digest()
-        cursor = self._connection.execute("INSERT OR IGNORE INTO event_ids VALUES (?, ?)", (digest, expires_at))
-        return cursor.rowcount == 1
-
-    def forget(self, now_seconds: int) -> int:
-        """Delete what has expired; returns how many events went."""
-        [gone] = self._connection.execute(
-            "SELECT coalesce(sum(events), 0) FROM raw_blocks WHERE expires_at <= ?", (now_seconds,)
+    def _open_bucket(self, bucket: Bucket, kept_seconds: int, events: int, size: int) -> int:
+        [row] = self._connection.execute(
+            "INSERT INTO raw_buckets (signal, start, length, kept_seconds, events, blocks, bytes) "
+            "VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT (signal, start, length) DO UPDATE SET "
+            "events = events + excluded.events, blocks = blocks + 1, bytes = bytes + excluded.bytes, "
+            "kept_seconds = min(kept_seconds, excluded.kept_seconds) RETURNING id",
+            (*bucket, kept_seconds, events, size),
         ).fetchone()
-        self._connection.execute("DELETE FROM raw_blocks WHERE expires_at <= ?", (now_seconds,))
-        self._connection.execute("DELETE FROM event_ids WHERE expires_at <= ?", (now_seconds,))
-        return int(gone)
+        return int(row)
+
+    def _sealed(self, bucket: Bucket, events: Sequence[Event]) -> bytes:
+        key = self._keys.find(bucket)
+        assert key is not None  # noqa: S101 - `KeyRing.ensure` comes first
+        return seal(key, bucket, zlib.compress(msgspec.msgpack.encode(events), 1))
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def events(self, signal: str | None = None, since: int = 0) -> Iterator[Event]:
+        """Every event still kept, in the order of arrival; `since`: only buckets that reach beyond that second."""
+        where = "(? IS NULL OR signal = ?) AND start + length > ?"
+        for block in self._blocks(where, (signal, signal, since)):
+            yield from self.open(block)
+
+    def open(self, block: Block) -> list[Event]:
+        """A block's events; none where its key is gone. Raises StoreError where it is damaged."""
+        key = self._keys.find(block.bucket)
+        if key is None:
+            return []
+        [body] = self._connection.execute("SELECT body FROM raw_blocks WHERE id = ?", (block.id,)).fetchone()
+        return _decoder.decode(zlib.decompress(unseal(key, block.bucket, body)))
+
+    def holding(self, digest: bytes) -> Iterator[Block]:
+        """Blocks with an event of this id, or (rarely) with bytes that look like it."""
+        return self._blocks("instr(ids, ?)", (digest,))
+
+    def undated(self, boot: int | None = None) -> Iterator[Block]:
+        """Blocks that came in while the clock was known to be wrong, of one boot or of all."""
+        return self._blocks("undated AND (? IS NULL OR boot = ?)", (boot, boot))
+
+    def small(self, bucket_id: int, below_events: int) -> Iterator[Block]:
+        """Dated blocks of one bucket with fewer events than that, oldest first."""
+        return self._blocks("bucket = ? AND raw_blocks.events < ? AND NOT undated", (bucket_id, below_events))
+
+    def _blocks(self, where: str, values: tuple[object, ...]) -> Iterator[Block]:
+        query = f"{_BLOCKS} WHERE {where} ORDER BY raw_blocks.id"
+        for row in self._connection.execute(query, values).fetchall():
+            yield Block(row[0], Bucket(*row[1:4]), *row[4:])
+
+    def ids_since(self, arrived: int) -> Iterator[tuple[int, bytes]]:
+        """(second of arrival, digests) of blocks that came in later than that, newest first."""
+        rows = self._connection.execute("SELECT arrived, ids FROM raw_blocks ORDER BY id DESC")
+        for second, digests in rows:
+            if second < arrived:
+                return
+            yield second, digests
+
+    def buckets(self) -> list[KeptBucket]:
+        """The directory, oldest bucket first."""
+        rows = self._connection.execute(
+            "SELECT id, signal, start, length, kept_seconds, events, blocks, bytes, doomed, key_fingerprint "
+            "FROM raw_buckets ORDER BY start, signal"
+        )
+        return [KeptBucket(row[0], Bucket(*row[1:4]), *row[4:]) for row in rows.fetchall()]
 
     def size(self) -> tuple[int, int]:
-        """(blocks, events) kept."""
+        """(blocks, events) kept and not being forgotten."""
         blocks, events = self._connection.execute(
-            "SELECT count(*), coalesce(sum(events), 0) FROM raw_blocks"
+            "SELECT coalesce(sum(blocks), 0), coalesce(sum(events), 0) FROM raw_buckets WHERE doomed IS NULL"
         ).fetchone()
         return int(blocks), int(events)
+
+    # --- changing --------------------------------------------------------------------------
+
+    def replace(self, blocks: Sequence[Block], events: Sequence[Event]) -> None:
+        """Put one block in the place of several of one bucket (merging), or a shorter one in the place of one.
+
+        The ids of what is left out stay, so that a resend is still recognised.
+        """
+        first = blocks[0]
+        arrived, ids = self._taken_out(blocks)
+        body = self._sealed(first.bucket, events)
+        row = self._open_bucket(first.bucket, 2**62, len(events), len(body))
+        self._connection.execute(
+            "INSERT INTO raw_blocks (id, bucket, events, undated, boot, boot_ms, wall_ms, arrived, ids, body) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (first.id, row, len(events), first.undated, first.boot, first.boot_ms, first.wall_ms, arrived, ids, body),
+        )
+
+    def take_out(self, block: Block) -> None:
+        """Remove a block; its events go elsewhere."""
+        self._taken_out([block])
+
+    def _taken_out(self, blocks: Sequence[Block]) -> tuple[int, bytes]:
+        """Remove blocks; returns when the last of them came in, and the ids of all."""
+        arrived, ids = 0, b""
+        for block in blocks:
+            row = self._connection.execute(
+                "DELETE FROM raw_blocks WHERE id = ? RETURNING bucket, events, length(body), arrived, ids", (block.id,)
+            ).fetchone()
+            self._connection.execute(
+                "UPDATE raw_buckets SET events = events - ?, blocks = blocks - 1, bytes = bytes - ? WHERE id = ?",
+                (row[1], row[2], row[0]),
+            )
+            arrived, ids = max(arrived, row[3]), ids + row[4]
+        return arrived, ids
+
+    def doom(self, bucket_id: int, why: str, key_fingerprint: str | None) -> None:
+        """Say that a bucket is being forgotten; its key may be destroyed when this is on disk."""
+        self._connection.execute(
+            "UPDATE raw_buckets SET doomed = ?, key_fingerprint = ? WHERE id = ?", (why, key_fingerprint, bucket_id)
+        )
+
+    def delete_some(self, bucket_id: int, most_bytes: int) -> list[tuple[int, bytes]] | None:
+        """Delete a doomed bucket's blocks, some at a time: their (second of arrival, digests). None: all are gone."""
+        rows = self._connection.execute(
+            "SELECT id, arrived, ids, length(body) FROM raw_blocks WHERE bucket = ? LIMIT 256", (bucket_id,)
+        ).fetchall()
+        if not rows:
+            self._connection.execute("DELETE FROM raw_buckets WHERE id = ?", (bucket_id,))
+            return None
+        gone = []
+        for number, arrived, ids, size in rows:
+            self._connection.execute("DELETE FROM raw_blocks WHERE id = ?", (number,))
+            gone.append((arrived, ids))
+            most_bytes -= size
+            if most_bytes <= 0:
+                break
+        return gone
+
+    def has_unsealed(self) -> bool:
+        """Whether a version before sealing has left anything."""
+        return self._connection.execute("SELECT 1 FROM raw_blocks_unsealed LIMIT 1").fetchone() is not None
+
+    def unsealed(self) -> list[Event]:
+        """Events that a version before sealing left, and forgets; store them again."""
+        rows = self._connection.execute("SELECT body FROM raw_blocks_unsealed ORDER BY id").fetchall()
+        self._connection.execute("DELETE FROM raw_blocks_unsealed")
+        return [event for [body] in rows for event in _decoder.decode(zlib.decompress(body))]
+
+
+def by_bucket(
+    events: Sequence[Event], retention_seconds: Mapping[str, int], arrival: Arrival
+) -> dict[Bucket, list[Event]]:
+    """Events by the bucket they belong to."""
+    grouped: dict[Bucket, list[Event]] = {}
+    for event in events:
+        bucket = arrival.bucket(event.signal, event.time_ms, retention_seconds[event.signal])
+        grouped.setdefault(bucket, []).append(event)
+    return grouped

@@ -143,4 +143,63 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    (
+        "0005_sealed_blocks",
+        """
+        -- Emptied by whoever knows the policy: see RawLayer.seal_old.
+        ALTER TABLE raw_blocks RENAME TO raw_blocks_unsealed;
+        DROP INDEX raw_blocks_by_expiry;
+        DROP TABLE event_ids;
+
+        CREATE TABLE raw_buckets (           -- one for each key in `day.keys`
+            id INTEGER PRIMARY KEY,
+            signal TEXT NOT NULL,
+            start INTEGER NOT NULL,          -- second of retention time
+            length INTEGER NOT NULL,         -- seconds
+            kept_seconds INTEGER NOT NULL,   -- retention that was promised when it was recorded
+            events INTEGER NOT NULL,
+            blocks INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,          -- of all bodies
+            doomed TEXT,                     -- why it is being forgotten; its key is destroyed
+            key_fingerprint TEXT,            -- of that key
+            UNIQUE (signal, start, length)
+        ) STRICT;
+
+        CREATE TABLE raw_blocks (
+            id INTEGER PRIMARY KEY,
+            bucket INTEGER NOT NULL,         -- raw_buckets.id
+            events INTEGER NOT NULL,
+            undated INTEGER NOT NULL,        -- 1: the clock was known to be wrong; event times wait to be mended
+            boot INTEGER NOT NULL,           -- names the boot it came in under
+            boot_ms INTEGER NOT NULL,        -- that boot's counter then
+            wall_ms INTEGER NOT NULL,        -- the wall clock then
+            arrived INTEGER NOT NULL,        -- second of retention time then
+            ids BLOB NOT NULL,               -- 8-byte keyed digests of the events' ids
+            body BLOB NOT NULL               -- sealed: zlib of a MessagePack array of events
+        ) STRICT;
+        CREATE INDEX raw_blocks_by_bucket ON raw_blocks (bucket);
+
+        CREATE TABLE seen_ids (              -- of events whose block is gone, while a resend may still come
+            slot INTEGER PRIMARY KEY,        -- day of retention time
+            digests BLOB NOT NULL            -- as in raw_blocks.ids
+        ) STRICT;
+
+        CREATE TABLE retracted (
+            digest BLOB PRIMARY KEY,         -- as in raw_blocks.ids
+            at INTEGER NOT NULL              -- second of retention time
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE deletions (             -- receipts; rows are only added, the oldest leave at a bound
+            sequence INTEGER PRIMARY KEY,
+            at_ms INTEGER NOT NULL,          -- this device's wall clock
+            layer TEXT NOT NULL,             -- raw, enriched or metrics
+            subject TEXT NOT NULL,           -- signal, feature or metric
+            start INTEGER,                   -- second: first moment of what went
+            length INTEGER,                  -- seconds
+            items INTEGER NOT NULL,          -- events or rows
+            why TEXT NOT NULL,               -- from a closed list
+            key_fingerprint TEXT             -- of the key that was destroyed; NULL where there was none
+        ) STRICT;
+        """,
+    ),
 )

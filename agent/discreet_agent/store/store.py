@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from discreet_agent.store.deletions import Deletions
+from discreet_agent.store.keys import KEYS, KeyRing, handed_over
 from discreet_agent.store.ledger import Ledger
 from discreet_agent.store.memos import Memos
 from discreet_agent.store.outbox import Outbox
 from discreet_agent.store.raw import RawLog
 from discreet_agent.store.reservations import Reservations
 from discreet_agent.store.schema import MIGRATIONS
+from discreet_agent.store.seen import Seen
 from discreet_agent.store.tallies import Tallies
 from discreet_agent.store.trail import Trail
 from discreet_contract.errors import RetryableError, StoreError
@@ -45,8 +48,10 @@ class Store:
         self._path = path
         self._connection: sqlite3.Connection | None = None
         self._is_entered = False
+        self.keys = KeyRing(path.with_name(KEYS), handed_over())
 
     def __enter__(self) -> Self:
+        self.keys.open()
         self._open()
         self._is_entered = True
         return self
@@ -73,8 +78,18 @@ class Store:
 
     @property
     def raw(self) -> RawLog:
-        """Raw blocks and event ids."""
-        return RawLog(self.connection)
+        """Raw blocks."""
+        return RawLog(self.connection, self.keys)
+
+    @property
+    def seen(self) -> Seen:
+        """Ids of events that came in lately, or were retracted."""
+        return Seen(self.connection)
+
+    @property
+    def deletions(self) -> Deletions:
+        """Receipts of what was forgotten."""
+        return Deletions(self.connection)
 
     @property
     def tallies(self) -> Tallies:
@@ -131,6 +146,24 @@ class Store:
             self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as exc:
             raise self._translated(exc) from exc
+
+    def used_bytes(self) -> int:
+        """What the database's content takes; freed pages do not count."""
+        pages, free, size = (
+            self.connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
+
+    def give_back(self, pages: int) -> bool:
+        """Give freed pages back to the file system, so many at a time; whether there may be more."""
+        try:
+            if self.connection.execute("PRAGMA freelist_count").fetchone()[0] < pages:
+                return False
+            self.connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+        except sqlite3.Error as exc:
+            raise self._translated(exc) from exc
+        return True
 
     def count(self, name: str, reason: str = "", by: int = 1) -> None:
         """Add to a counter; within a transaction."""

@@ -38,7 +38,13 @@ class Tallies:
         return None if row is None else msgspec.msgpack.decode(row[0])
 
     def save(self, metric: str, version: str, window_start: int, state: Any) -> None:
-        """Replace a window's state."""
+        """Replace a window's state; None is that of a window without events."""
+        if state is None:
+            self._connection.execute(
+                "DELETE FROM tallies WHERE metric = ? AND version = ? AND window_start = ?",
+                (metric, version, window_start),
+            )
+            return
         self._connection.execute(
             "INSERT OR REPLACE INTO tallies VALUES (?, ?, ?, ?)",
             (metric, version, window_start, msgspec.msgpack.encode(state)),

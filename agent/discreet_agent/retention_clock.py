@@ -1,0 +1,101 @@
+"""The time by which data are forgotten: how much time has passed, whatever the wall clock says meanwhile.
+
+Within a boot it advances by the boot counter alone, so that a wall clock set back keeps nothing longer and one
+set forward destroys nothing. How long a device was off only the wall clock can tell: what it claims at
+a boot is held until it is confirmed (the kernel says it is synchronised, or a signed time reaches it), and for
+one day of uptime at the most, because a device that is offline for good must forget as well.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+
+if TYPE_CHECKING:
+    from discreet_contract.clock import Clock
+
+TOLERANCE_MS = 3_600_000  # time off that needs no confirmation
+HOLD_MS = 86_400_000  # uptime after which an unconfirmed absence is believed
+SAVE_EVERY_MS = 3_600_000  # what a power cut may set it back by
+
+
+class HighWater(msgspec.Struct, frozen=True, array_like=True):
+    """What is known at one reading of the boot counter; milliseconds."""
+
+    ms: int  # retention time: rises with every millisecond that passes
+    offset_ms: int  # wall time less retention time, as last confirmed
+    boot_id: str
+    boot_ms: int
+    is_settled: bool  # it is known how long the device was off before this boot
+    held_ms: int  # uptime for which a claimed absence has waited
+
+    @classmethod
+    def first(cls, clock: Clock) -> Self:
+        """Of a device that was never off: both clocks agree."""
+        return cls(clock.now_ms(), 0, clock.boot_id(), clock.boot_ms(), is_settled=True, held_ms=0)
+
+
+class RetentionClock:
+    """One device's. `now_ms` reads it; `save` says what to keep, `is_news` when."""
+
+    def __init__(self, clock: Clock, kept: HighWater | None) -> None:
+        self._clock = clock
+        self._mark = kept or HighWater.first(clock)
+        self._saved = kept
+        self._signed_ms = 0
+
+    def hear(self, signed_ms: int) -> None:
+        """Take a time that somebody signed: it is at least so late."""
+        self._signed_ms = max(self._signed_ms, signed_ms)
+
+    def now_ms(self) -> int:
+        """Retention time, milliseconds."""
+        mark = self._mark
+        boot_id, boot_ms = self._clock.boot_id(), self._clock.boot_ms()
+        if boot_id == mark.boot_id:
+            elapsed, is_settled, held_ms = max(boot_ms - mark.boot_ms, 0), mark.is_settled, mark.held_ms
+        else:
+            elapsed, is_settled, held_ms = boot_ms, False, boot_ms
+        ms, offset_ms = mark.ms + elapsed, mark.offset_ms
+        absence = self._clock.now_ms() - (ms + offset_ms)
+        is_confirmed = abs(absence) > TOLERANCE_MS and self._clock.is_synchronized()
+        if is_settled or (is_confirmed and absence < 0):  # the wall clock moved, no time was lost
+            offset_ms += absence if is_confirmed else 0
+            is_settled = True
+        elif self._may_believe(absence, held_ms + elapsed, is_confirmed=is_confirmed):
+            ms, is_settled = ms + max(absence, 0), True
+        self._mark = HighWater(ms, offset_ms, boot_id, boot_ms, is_settled=is_settled, held_ms=held_ms + elapsed)
+        return ms
+
+    def of(self, wall_ms: int) -> int:
+        """Retention time of a moment that the wall clock named just now."""
+        return wall_ms - self._clock.now_ms() + self.now_ms()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the wall clock claims an absence that is not believed yet."""
+        self.now_ms()
+        return not self._mark.is_settled
+
+    @property
+    def is_news(self) -> bool:
+        """Whether what is on disk is older than a power cut may cost."""
+        self.now_ms()
+        saved, mark = self._saved, self._mark
+        if saved is None or (saved.boot_id, saved.is_settled) != (mark.boot_id, mark.is_settled):
+            return True
+        return mark.ms - saved.ms >= SAVE_EVERY_MS
+
+    def save(self) -> HighWater:
+        """What to keep, in the caller's transaction."""
+        self.now_ms()
+        self._saved = self._mark
+        return self._mark
+
+    def _may_believe(self, absence: int, held_ms: int, *, is_confirmed: bool) -> bool:
+        if absence < -TOLERANCE_MS:
+            return False
+        wall_ms = self._clock.now_ms()
+        is_signed = self._signed_ms + TOLERANCE_MS >= wall_ms
+        return absence <= TOLERANCE_MS or is_confirmed or is_signed or held_ms >= HOLD_MS

@@ -1,0 +1,219 @@
+"""A window closes: caps → reserved when it begins; charge → tally → bound → randomise → seal → outbox when it ends.
+
+One commit for all metrics of a window, then the ledger's head, and only then may it leave.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING
+
+from discreet_agent.reserve import Reserve
+from discreet_agent.schedule import Due, draw_number, due_windows, first_window
+from discreet_agent.seal import seal, valid_key
+from discreet_agent.store.head import Halt
+from discreet_agent.store.outbox import OutboxRow
+from discreet_agent.store.tallies import Scheduled
+from discreet_agent.summarise import bound, describe, randomise, randomise_memoised
+from discreet_agent.tally import conclude
+from discreet_contract.accounting import Debit, check_caps
+from discreet_contract.durations import seconds
+from discreet_contract.mechanisms.memoised import MemoisedResponse
+
+if TYPE_CHECKING:
+    from discreet_agent.budget_clock import BudgetClock
+    from discreet_agent.event import BoundedValue, NoisedValue
+    from discreet_agent.steps.device import Device
+    from discreet_agent.store.head import Halted, HeadKeeper
+    from discreet_agent.store.store import Store
+    from discreet_contract.policy.model import AggregatorKey
+    from discreet_contract.policy.plan import MetricPlan
+
+# Facts that outlive a restart.
+_PAUSED = "paused"  # the owner's yes was to less than the policy in force asks for
+_RESUMED_MS = "resumed_ms"  # when the latest such pause ended
+
+
+class Closing:
+    """Closes windows under one policy after another."""
+
+    def __init__(self, device: Device, store: Store, head: HeadKeeper, time: BudgetClock) -> None:
+        self._store = store
+        self._head = head
+        self._time = time
+        self._counted_halt: Halt | None = None
+        self.adopt(device)
+
+    def adopt(self, device: Device) -> None:
+        """Go on under this device's policy."""
+        self._device = device
+        self._plans = device.policy.plans
+        self._reserve = Reserve(self._store, device.policy, device.secret)
+
+    @property
+    def halted(self) -> Halted | None:
+        """See `Pipeline.halted`."""
+        return self._head.halted or self._time.halted
+
+    def note_pause(self) -> None:
+        """See `Pipeline.note_pause`."""
+        if self._store.recall(_PAUSED) is None:
+            with self._store.transaction():
+                self._store.remember(_PAUSED, value=True)
+
+    def close_windows(self) -> int:
+        """See `Pipeline.close_windows`."""
+        if self._device.why_off is not None:
+            return 0
+        now_ms = self._time.now_ms()  # read first: no charge is dated before the time by which it was due
+        wall_ms = self._device.clock.now_ms()
+        key = valid_key(self._device.rules, wall_ms)
+        if key is None:  # releases pause, visibly; nothing is charged and no window is lost
+            return 0
+        may_draw = self._head.follow()  # asked anew each time: a commit may have failed whose end nobody saw
+        self._note_halt()
+        if not may_draw:
+            return 0
+        following = self._begin_windows(now_ms, wall_ms)
+        reports = 0
+        for due in due_windows(self._device.policy, following, now_ms):
+            with self._store.transaction():
+                reports += sum(self._close(plan, due, key, wall_ms) for plan in due.plans)
+                self._time.save()
+        self._time.keep()
+        self._head.follow()
+        return reports
+
+    def _begin_windows(self, now_ms: int, wall_ms: int) -> dict[str, int]:
+        """Enrol what is new, reserve for windows that have begun; returns the next window to close of each metric."""
+        halted = self._time.halted
+        if halted is None or halted.reason is Halt.CLOCK_JUMPED:  # else a first window could lie anywhere
+            self._enrol(wall_ms)
+        following = self._next_windows(now_ms)
+        self._reserve.decide(following, now_ms)
+        return following
+
+    def _note_halt(self) -> None:
+        """Count a halt when it begins, and at each start that finds it."""
+        halted = self.halted
+        if halted is not None and halted.reason is not self._counted_halt:
+            with self._store.transaction():
+                self._store.count("releases_halted", halted.reason.value)
+        self._counted_halt = None if halted is None else halted.reason
+
+    def _close(self, plan: MetricPlan, due: Due, key: AggregatorKey, now_ms: int) -> int:
+        """Close one window of one metric, inside the transaction. A window is charged and drawn once, or never."""
+        reports = 0
+        tallies = self._store.tallies
+        self._store.count("windows_expired", plan.name, by=due.expired[plan.name])
+        tallies.close_until(plan.name, due.end)
+        if self._store.ledger.holds(plan.name, due.start):  # enrolled anew after a clock was set back
+            return 0
+        debit = Debit(due.start, self._reserve.cost(plan))
+        if not self._reserve.is_on_turn(plan, due.start):
+            self._store.count("windows_not_on_turn", plan.name)
+        elif self._may_charge(plan, debit):
+            self._charge(plan, debit, now_ms)
+            state = tallies.load(plan.name, plan.version, due.start)
+            noised = self._draw(plan, bound(plan, conclude(plan, state)), due.start)
+            self._queue(plan, due.start, noised, key, now_ms)
+            reports = 1
+        tallies.drop(plan.name, due.start)
+        self._store.reservations.free(plan.name, due.end)
+        return reports
+
+    def _may_charge(self, plan: MetricPlan, debit: Debit) -> bool:
+        """Whether no cap refused this window when it began. What was reserved then fits; it is checked all the same."""
+        ledger = self._store.ledger
+        if ledger.refusal(plan.name, debit.window_start) is None:
+            refusal = check_caps(ledger.debits(), self._reserve.caps, debit)
+            if refusal is None:
+                return True
+            ledger.refuse(plan.name, debit.window_start, refusal)
+        cap = ledger.refusal(plan.name, debit.window_start)
+        assert cap is not None  # noqa: S101 - it was found, or written just now
+        self._store.count("releases_refused", f"BUDGET_{cap.name}")
+        return False
+
+    def _draw(self, plan: MetricPlan, value: BoundedValue, start: int) -> NoisedValue:
+        mechanism = plan.mechanism
+        if not isinstance(mechanism, MemoisedResponse):
+            return randomise(plan, value)
+        memos = self._store.memos
+        first = memos.first_window(plan.name, plan.version)
+        draw = draw_number(plan, start if first is None else first, start)
+        stored = memos.find(plan.name, plan.version, draw)
+        if stored is None:
+            stored = mechanism.permanent(value.value)
+            memos.keep(plan.name, plan.version, draw, start, stored)
+        return randomise_memoised(mechanism, stored)
+
+    def _charge(self, plan: MetricPlan, debit: Debit, now_ms: int) -> None:
+        self._store.ledger.charge(
+            plan.name,
+            debit,
+            window_seconds=plan.metric.window_seconds,
+            mechanism=plan.mechanism.id,
+            policy_hash=self._device.policy.digest,
+            at_ms=now_ms,
+        )
+
+    def _queue(self, plan: MetricPlan, start: int, noised: NoisedValue, key: AggregatorKey, now_ms: int) -> None:
+        sealed = seal(self._device.policy, plan, start, noised, secret=self._device.secret, key=key)
+        spread_ms = seconds(self._device.rules.spread) * 1000
+        self._store.outbox.add(
+            OutboxRow(
+                report_id=sealed.report_id,
+                metric=plan.name,
+                window_start=start,
+                mechanism=plan.mechanism.id,
+                payload=noised.payload,
+                says=describe(plan, noised),
+                receipt_key=sealed.receipt_key,
+                envelope=sealed.envelope,
+                created_at_ms=now_ms,
+                not_before_ms=now_ms + secrets.randbelow(spread_ms + 1),
+                receipt_buckets=self._device.rules.receipt_buckets,
+            )
+        )
+        self._store.count("reports_made", plan.name)
+
+    def _enrol(self, now_ms: int) -> None:
+        """Give every metric its first window, again where its definition or the consent is another one."""
+        since_ms = self._observed_since(now_ms)
+        tallies = self._store.tallies
+        fresh: dict[str, tuple[MetricPlan, int]] = {}
+        for plan in self._plans.values():
+            first = first_window(plan, tallies.scheduled(plan.name), since_ms, now_ms)
+            if first is not None:
+                fresh[plan.name] = (plan, first)
+        if not fresh:
+            return
+        with self._store.transaction():
+            self._time.save()
+            tallies.keep_only(self._plans)
+            for name, (plan, first) in fresh.items():
+                length = plan.metric.window_seconds
+                tallies.drop(name, first - 1)
+                self._store.reservations.free_all(name)
+                tallies.enrol(name, Scheduled(plan.version, length, since_ms, first, first))
+                self._store.count("metrics_enrolled", name)
+        self._reserve.look_again()
+
+    def _observed_since(self, now_ms: int) -> int:
+        """When the present stretch of consent began; a pause that a later policy ended begins a new one."""
+        if self._store.recall(_PAUSED) is not None:
+            with self._store.transaction():
+                self._store.forget_fact(_PAUSED)
+                self._store.remember(_RESUMED_MS, now_ms)
+        return max(self._device.consent.since_ms(), self._store.recall(_RESUMED_MS) or 0)
+
+    def _next_windows(self, now_ms: int) -> dict[str, int]:
+        """Per metric the first window not yet closed; only of those enrolled under today's definition and consent."""
+        since_ms = self._observed_since(now_ms)
+        scheduled = [(plan, self._store.tallies.scheduled(plan.name)) for plan in self._plans.values()]
+        return {
+            plan.name: row.next_window
+            for plan, row in scheduled
+            if row is not None and first_window(plan, row, since_ms, now_ms) is None
+        }

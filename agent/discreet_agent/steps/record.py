@@ -1,0 +1,122 @@
+"""An event comes in: validate → known id? → raw block → tallies → corrections; one commit for many events."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from discreet_agent.event import Event, EventRefusal, Refused
+from discreet_agent.validate import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from discreet_agent.event import Batch
+    from discreet_agent.steps.correct import Correcting
+    from discreet_agent.steps.device import Device
+    from discreet_agent.steps.layer import RawLayer
+    from discreet_agent.steps.tallying import Tallying
+    from discreet_agent.store.store import Store
+
+_KNOWN = Refused(EventRefusal.DUPLICATE, "an event with this id came in before")
+_RETRACTED = Refused(EventRefusal.RETRACTED, "the event with this id was retracted before it came")
+
+
+class Recording:
+    """Takes events under one policy after another. Refusals are counted in memory until something is stored."""
+
+    def __init__(
+        self, device: Device, store: Store, layer: RawLayer, tallying: Tallying, correcting: Correcting
+    ) -> None:
+        self._store = store
+        self._layer = layer
+        self._tallying = tallying
+        self._correcting = correcting
+        self._may_be_retracted = False
+        self._unwritten: dict[EventRefusal, int] = {}  # refusals counted since the last commit
+        self.adopt(device)
+
+    def adopt(self, device: Device) -> None:
+        """Go on under this device's policy."""
+        self._device = device
+        self._signals = device.rules.signals
+
+    def record(self, batches: Sequence[Batch]) -> list[Refused | None]:
+        """See `Pipeline.record_group`."""
+        refusal = self._device.why_off
+        if refusal is not None:  # P6: not even the refusal is written down
+            return [Refused(EventRefusal.CONSENT_OFF, refusal) for batch in batches for _ in batch.items]
+        outcomes, fresh = self._check(batches)
+        taken = [item for item in outcomes if isinstance(item, Event)]
+        if taken:
+            self._store_all(outcomes, taken, fresh)
+        else:  # nothing to store: count in memory, so that a flood of bad input costs no disk writes
+            self._count_refusals(outcomes)
+        return [item if isinstance(item, Refused) else None for item in outcomes]
+
+    def write_refusals(self) -> None:
+        """Write down what was only counted, in a transaction of its own, if there is anything."""
+        if self._unwritten:
+            with self._store.transaction():
+                self._write_refusals()
+            self._unwritten.clear()
+
+    def _check(self, batches: Sequence[Batch]) -> tuple[list[Event | Refused], set[bytes]]:
+        """Each item's event or refusal, and the ids that nobody knew yet."""
+        now_ms = self._device.clock.now_ms()
+        fresh: set[bytes] = set()
+        self._may_be_retracted = self._store.seen.any_retracted()
+        outcomes: list[Event | Refused] = []
+        for batch in batches:
+            for item in batch.items:
+                checked = item if isinstance(item, Refused) else validate(item, self._signals, now_ms, batch.sender)
+                if isinstance(checked, Event) and checked.id is not None:
+                    checked = self._refuse_known(checked, fresh)
+                outcomes.append(checked)
+        return outcomes, fresh
+
+    def _refuse_known(self, event: Event, fresh: set[bytes]) -> Event | Refused:
+        assert event.id is not None  # noqa: S101 - asked by the caller
+        digest = self._layer.digest(event.sender, event.id)
+        if digest in fresh or self._layer.is_known(digest):
+            return _KNOWN
+        if self._may_be_retracted and self._store.seen.is_retracted(digest):
+            return _RETRACTED
+        fresh.add(digest)
+        return event
+
+    def _store_all(self, outcomes: list[Event | Refused], taken: Sequence[Event], fresh: set[bytes]) -> None:
+        events = [event for event in taken if event.retracts is None]
+        arrival = self._layer.arrival()
+        grouped = self._layer.bucketed(events, arrival)
+        with self._store.transaction():
+            self._layer.append(grouped, arrival)
+            if arrival.is_dated:
+                self._tallying.take(events)
+            if len(events) < len(taken):
+                self._correct(outcomes, fresh)
+            self._layer.save_clock()
+            self._store.count("events_accepted", by=len(events))
+            self._count_refusals(outcomes)
+            self._write_refusals()
+        self._unwritten.clear()
+        self._layer.learn(fresh)
+
+    def _correct(self, outcomes: list[Event | Refused], fresh: set[bytes]) -> None:
+        """Corrections after all events of the group: what they take back may have come with them."""
+        for index, item in enumerate(outcomes):
+            if isinstance(item, Refused) or item.retracts is None:
+                continue
+            digest = self._layer.digest(item.sender, item.retracts)
+            is_known = digest in fresh or self._layer.is_known(digest)
+            refusal = self._correcting.take(item, is_known=is_known)
+            if refusal is not None:
+                outcomes[index] = refusal
+
+    def _count_refusals(self, outcomes: Sequence[Event | Refused]) -> None:
+        for item in outcomes:
+            if isinstance(item, Refused):
+                self._unwritten[item.reason] = self._unwritten.get(item.reason, 0) + 1
+
+    def _write_refusals(self) -> None:
+        for reason, count in self._unwritten.items():
+            self._store.count("events_refused", reason.value, by=count)

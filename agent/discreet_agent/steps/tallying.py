@@ -1,0 +1,98 @@
+"""Events into the open windows of the metrics they concern, and out of them again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from discreet_agent.reductions import NOT_UNDOABLE
+from discreet_agent.tally import compile_tally, group_by_signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from discreet_agent.event import Event
+    from discreet_agent.steps.device import Device
+    from discreet_agent.steps.layer import RawLayer
+    from discreet_agent.store.store import Store
+    from discreet_agent.store.tallies import Scheduled
+    from discreet_agent.tally import SignalGroup, Tally
+
+
+class Tallying:
+    """Keeps the tallies of one device; every call belongs inside a transaction."""
+
+    def __init__(self, device: Device, store: Store, layer: RawLayer) -> None:
+        self._store = store
+        self._layer = layer
+        self.adopt(device)
+
+    def adopt(self, device: Device) -> None:
+        """Go on under this device's policy."""
+        signals = device.rules.signals
+        self._clock = device.clock
+        self._tallies = [compile_tally(plan, signals[plan.metric.from_]) for plan in device.policy.plans.values()]
+
+    def take(self, events: Sequence[Event]) -> None:
+        """Count events."""
+        groups = group_by_signal(events)
+        for tally in self._tallies:
+            if tally.signal in groups:
+                self._fold(tally, groups[tally.signal])
+
+    def _fold(self, tally: Tally, group: SignalGroup) -> None:
+        tallies = self._store.tallies
+        scheduled = tallies.scheduled(tally.name)
+        for start, events in tally.concerned(group):
+            if scheduled is not None and start < scheduled.next_window:
+                is_late = start >= scheduled.first_window
+                self._store.count("events_late" if is_late else "events_before_enrolment", tally.name, by=len(events))
+                continue
+            state = tallies.load(tally.name, tally.version, start)
+            tallies.save(tally.name, tally.version, start, tally.fold(state, events))
+
+    def take_back(self, event: Event) -> None:
+        """Undo an event that was counted and is no longer in the raw log.
+
+        What was released stays; where the metric is a count or a sum, the next window makes up for it.
+        """
+        for tally in self._tallies:
+            start = tally.window_of(event)
+            if start is None:
+                continue
+            scheduled = self._store.tallies.scheduled(tally.name)
+            if scheduled is None or start >= scheduled.next_window:
+                self._undo(tally, start, event)
+            elif start >= scheduled.first_window:
+                self._carry(tally, scheduled, event)
+
+    def _undo(self, tally: Tally, start: int, event: Event) -> None:
+        tallies = self._store.tallies
+        state = tally.unfold(tallies.load(tally.name, tally.version, start), event)
+        if state is NOT_UNDOABLE:
+            if not self._is_kept_since(tally.signal, start):
+                self._store.count("corrections_not_applied", tally.name)
+                return
+            state = self._anew(tally, start)
+        tallies.save(tally.name, tally.version, start, state)
+
+    def _carry(self, tally: Tally, scheduled: Scheduled, event: Event) -> None:
+        following = scheduled.next_window
+        state = tally.carry(self._store.tallies.load(tally.name, tally.version, following), event)
+        if state is NOT_UNDOABLE:
+            self._store.count("corrections_too_late", tally.name)
+            return
+        self._store.tallies.save(tally.name, tally.version, following, state)
+        self._store.count("corrections_carried", tally.name)
+
+    def _is_kept_since(self, signal: str, start: int) -> bool:
+        """Whether every event of this signal from that second on can still be read."""
+        return self._store.deletions.until("raw", signal) <= self._layer.clock.of(start * 1000) // 1000
+
+    def _anew(self, tally: Tally, start: int) -> object:
+        """The state from what the raw log holds."""
+        state = None
+        since = self._layer.clock.of(start * 1000) // 1000
+        for event in self._store.raw.events(tally.signal, since):
+            if tally.window_of(event) == start:
+                state = tally.fold(state, [event])
+        return state

@@ -1,0 +1,65 @@
+"""Digests of event ids whose blocks are gone, and of events that were retracted.
+
+Ids of events that are still kept lie beside their blocks (`RawLog.ids_since`): a table of single ids would cost
+a page of flash for each.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+
+MOST_RETRACTED = 10_000
+_DAY_SECONDS = 86_400
+
+
+class Seen:
+    """Rows of `seen_ids` and `retracted`; writes belong inside `Store.transaction`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def keep(self, arrived: int, digests: bytes) -> None:
+        """Go on knowing ids whose block goes; `arrived` is the second of retention time at which they came."""
+        if digests:
+            self._connection.execute(
+                "INSERT INTO seen_ids VALUES (?, ?) ON CONFLICT DO UPDATE SET digests = digests || excluded.digests",
+                (arrived // _DAY_SECONDS, digests),
+            )
+
+    def kept(self) -> Iterator[tuple[int, bytes]]:
+        """(latest second of arrival, digests) by day, oldest first."""
+        for slot, digests in self._connection.execute("SELECT slot, digests FROM seen_ids ORDER BY slot"):
+            yield (slot + 1) * _DAY_SECONDS - 1, digests
+
+    def retract(self, digest: bytes, at: int) -> bool:
+        """Remember that an event is not to count; False where that is known."""
+        cursor = self._connection.execute("INSERT OR IGNORE INTO retracted VALUES (?, ?)", (digest, at))
+        return cursor.rowcount == 1
+
+    def is_retracted(self, digest: bytes) -> bool:
+        """Whether this event was taken back, be it before it came."""
+        row = self._connection.execute("SELECT 1 FROM retracted WHERE digest = ?", (digest,)).fetchone()
+        return row is not None
+
+    def any_retracted(self) -> bool:
+        """Whether it is worth asking."""
+        return self._connection.execute("SELECT 1 FROM retracted LIMIT 1").fetchone() is not None
+
+    def forget(self, before: int) -> int:
+        """Forget what came before that second, and the oldest retractions beyond the bound; returns how many those."""
+        self._connection.execute("DELETE FROM seen_ids WHERE (slot + 1) * ? <= ?", (_DAY_SECONDS, before))
+        self._connection.execute("DELETE FROM retracted WHERE at < ?", (before,))
+        cursor = self._connection.execute(
+            "DELETE FROM retracted WHERE digest IN (SELECT digest FROM retracted ORDER BY at DESC LIMIT -1 OFFSET ?)",
+            (MOST_RETRACTED,),
+        )
+        return cursor.rowcount
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._connection.execute("DELETE FROM seen_ids")
+        self._connection.execute("DELETE FROM retracted")
