@@ -58,6 +58,7 @@ POLICY_RECORDS: tuple[tuple[str, type[msgspec.Struct]], ...] = (
     ("collector", model.Collector),
     ("collector.host", model.HostCollector),
     ("signals.<name>", model.Signal),
+    ("signals.<name>.otlp", model.Otlp),
     ("signals.<name>.fields.<name>, type: number", model.NumberField),
     ("signals.<name>.fields.<name>, type: category", model.CategoryField),
     ("signals.<name>.fields.<name>, type: boolean", model.BooleanField),
@@ -94,6 +95,7 @@ ALIASES: tuple[tuple[Any, str], ...] = (
     (terms.Salt, "text, 1 to 64 characters"),
     (terms.Label, "label"),
     (terms.ExperimentName, "experiment name"),
+    (terms.AttributeName, "text, 1 to 255 characters"),
     (terms.Uid, "user or group id"),
     (terms.Logic, "JSONLogic"),
 )
@@ -120,7 +122,19 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AgentConfig.socket": (
         "Unix socket, mode 0660. Empty: `$XDG_RUNTIME_DIR/discreet/agent.sock`, else `/run/discreet/agent.sock`."
     ),
+    "AgentConfig.http": (
+        "Where OTLP/HTTP is taken: a loopback address and port, like `127.0.0.1:4318`. Empty: nowhere. Senders that "
+        "the policy names show their token (`Authorization: Bearer …`)."
+    ),
     "AgentConfig.resend_seconds": "First wait for a receipt. It doubles with every resend, up to an hour, with jitter.",
+    "AgentConfig.max_database_bytes": "What the database may take. Beyond it the oldest raw events go first; "
+    "the ledger and reports that wait never do.",
+    "AgentConfig.deny_signals": "Signals that are not recorded on this device, whatever the policy says. "
+    "Their metrics report as of a device with nothing to say.",
+    "AgentConfig.max_epsilon_per_28_days": "The owner's own cap on ε in any 28 days; "
+    "holds where it is lower than the policy's.",
+    "AgentConfig.max_epsilon_per_365_days": "The same for any 365 days.",
+    "AgentConfig.max_epsilon_lifetime": "The same for this device's lifetime.",
     "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",
     "AggregatorConfig.state_dir": "Database and lock file.",

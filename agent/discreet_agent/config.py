@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from discreet_agent.steps.device import DEFAULT_LIMITS, Limits
 from discreet_contract.broker import Broker
 from discreet_contract.config import find_config, read_config
 from discreet_contract.policy.terms import HexKey
@@ -24,8 +25,20 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     witness: HexKey | Literal[""] = ""  # public key whose signature every log head must bear
     state_dir: str = ""
     socket: str = ""
+    http: str = ""  # loopback address and port for OTLP/HTTP
     resend_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 60.0  # first wait for a receipt
     log_json: bool = True
+    max_database_bytes: Annotated[int, msgspec.Meta(ge=1_048_576)] = DEFAULT_LIMITS.max_database_bytes
+    deny_signals: tuple[str, ...] = ()
+    max_epsilon_per_28_days: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    max_epsilon_per_365_days: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    max_epsilon_lifetime: Annotated[float, msgspec.Meta(ge=0)] | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """What the owner lets the agent take."""
+        caps = (self.max_epsilon_per_28_days, self.max_epsilon_per_365_days, self.max_epsilon_lifetime)
+        return Limits(self.max_database_bytes, self.deny_signals, caps)
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -37,8 +50,10 @@ class Settings(msgspec.Struct, frozen=True):
     broker: Broker
     state_dir: Path
     socket: Path
+    http: str
     resend_seconds: float
     log_json: bool
+    limits: Limits
 
 
 def load_settings(named: Path | None) -> Settings:
@@ -46,6 +61,10 @@ def load_settings(named: Path | None) -> Settings:
     path = find_config(named, "agent.toml", hint=HINT)
     config = read_config(path, AgentConfig, hint=HINT)
     config.broker.check()
+    if config.http:
+        from discreet_agent.receive.http_guard import parse_address  # nothing of HTTP is loaded where it is off
+
+        parse_address(config.http)
     base = path.resolve().parent
     return Settings(
         policy=base / config.policy,
@@ -54,8 +73,10 @@ def load_settings(named: Path | None) -> Settings:
         broker=config.broker.anchored(base),
         state_dir=base / config.state_dir if config.state_dir else _state_dir(),
         socket=base / config.socket if config.socket else _socket(),
+        http=config.http,
         resend_seconds=config.resend_seconds,
         log_json=config.log_json,
+        limits=config.limits,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
+from collections import Counter
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,17 @@ import structlog
 
 from discreet_agent import status
 from discreet_agent.device import OpenDevice, open_device
-from discreet_agent.event import EventRefusal, Refused
+from discreet_agent.event import Batch, EventRefusal, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
 from discreet_agent.policies import Policies, in_force
 from discreet_agent.publish import Courier, read_receipts
+from discreet_agent.purge_request import mark_obeyed, read_request
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
 from discreet_contract.beacon import read_beacon
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
-from discreet_contract.errors import DiscreetError, RetryableError, SignatureRefusedError
+from discreet_contract.errors import DiscreetError, RetryableError, SignatureRefusedError, StoreError
 from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from discreet_agent.config import Settings
-    from discreet_agent.event import Received
+    from discreet_agent.receive.edge import HttpEdge
     from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
@@ -61,6 +63,7 @@ class Daemon:
         self._link = MqttLink(
             settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived, self._time_arrived
         )
+        self._http: HttpEdge | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._fatal: Exception | None = None
@@ -78,12 +81,17 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._give_up)
         async with AsyncExitStack() as stack:
-            receiver = SocketReceiver(self._settings.socket, self._record, self._answer)
+            receiver = SocketReceiver(self._settings.socket, lambda e: self._record([Batch("", e)]), self._answer)
             await receiver.start()
             stack.push_async_callback(receiver.close)
+            await self._listen_on_http(stack)
             stack.callback(self._link.close)
             log.info(
-                "started", socket=str(self._settings.socket), fleet=self._policy.fleet, policy=self._policy.version
+                "started",
+                socket=str(self._settings.socket),
+                http=self._settings.http or "off",
+                fleet=self._policy.fleet,
+                policy=self._policy.version,
             )
             while not self._stopping.is_set():
                 self._tick()
@@ -91,6 +99,15 @@ class Daemon:
         if self._fatal is not None:
             raise self._fatal
         log.info("stopped")
+
+    async def _listen_on_http(self, stack: AsyncExitStack) -> None:
+        if not self._settings.http:
+            return
+        from discreet_agent.receive.edge import HttpEdge
+
+        self._http = HttpEdge(self._settings.http, self._record, lambda: self._policy, self._clock.now_ms)
+        await self._http.start()
+        stack.push_async_callback(self._http.close)
 
     def stop(self) -> None:
         """Ask `run` to return."""
@@ -112,7 +129,10 @@ class Daemon:
             return
 
     def _tick(self) -> None:
+        self._obey_purge()
         consent = self._device.consent
+        if self._http is not None and consent.refusal(self._policy) is not None:
+            self._http.begin_anew()
         if consent.is_paused(self._policy):
             self._link.start()  # or a fleet whose policy once asked too much could never be given a better one
             self._obey_newer()
@@ -136,6 +156,19 @@ class Daemon:
             self._forget()
         except RetryableError as exc:
             log.warning("trouble, trying again", problem=str(exc), next_step=exc.hint)
+
+    def _obey_purge(self) -> None:
+        """Forget what the owner asked to, also while off; the request goes when it is done."""
+        try:
+            request = read_request(self._settings.state_dir)
+            if request is None:
+                return
+            gone = self._device.pipeline.purge(request)
+            mark_obeyed(self._settings.state_dir)
+        except (RetryableError, StoreError) as exc:
+            log.warning("not purged yet, trying again", problem=str(exc), next_step=exc.hint)
+            return
+        log.info("purged at the owner's word", events=gone)
 
     def _obey_newer(self) -> None:
         """Take a newer policy from the file or the broker: first on disk, then in force, then in the trail."""
@@ -182,13 +215,21 @@ class Daemon:
             log.warning("pause not noted yet, trying again", problem=str(exc), next_step=exc.hint)
 
     def _write_refusals(self) -> None:
-        """Now and then only: whoever may publish policies shall not make the device write."""
-        uncounted, store = self._policies.uncounted, self._device.store
-        if uncounted:
-            with store.transaction():
-                for reason, times in uncounted.items():
-                    store.count("policies_refused", reason.value, by=times)
-            uncounted.clear()
+        """Now and then only: whoever may publish policies, or reach a port, shall not make the device write."""
+        uncounted = self._uncounted()
+        if not any(uncounted.values()):
+            return
+        with self._device.store.transaction():
+            for counter, reasons in uncounted.items():
+                for reason, times in reasons.items():
+                    self._device.store.count(counter, reason.value, by=times)
+        for reasons in uncounted.values():
+            reasons.clear()
+
+    def _uncounted(self) -> dict[str, Counter[Any]]:
+        """Refusals by reason that are not written down yet."""
+        of_requests = Counter[Any]() if self._http is None else self._http.uncounted
+        return {"policies_refused": self._policies.uncounted, "requests_refused": of_requests}
 
     def _hear_time(self) -> None:
         """The aggregator's word for what time it is; one that the broker had kept says that its time has come."""
@@ -210,7 +251,8 @@ class Daemon:
         from discreet_agent.receive.host import sample_host
 
         self._next_sample_ms = now_ms + seconds(host.every) * 1000
-        self._record([sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())])
+        sample = sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())
+        self._record([Batch("", [sample])])
 
     def _send(self) -> None:
         if not self._link.connected:
@@ -240,14 +282,13 @@ class Daemon:
         if self._tidying is not None and self._loop is not None:
             self._loop.call_later(TIDY_PAUSE_SECONDS, self._tidy)
 
-    def _record(self, received: Sequence[Received]) -> Sequence[Refused | None]:
+    def _record(self, batches: Sequence[Batch]) -> Sequence[Refused | None]:
         try:
-            return self._device.pipeline.record(received)
+            return self._device.pipeline.record_group(batches)
         except RetryableError as exc:
             log.warning("nothing stored", problem=str(exc), next_step=exc.hint)
-            return [Refused(EventRefusal.STORE_UNAVAILABLE, "the device cannot store now; send again later")] * len(
-                received
-            )
+            refused = Refused(EventRefusal.STORE_UNAVAILABLE, "the device cannot store now; send again later")
+            return [refused] * sum(len(batch.items) for batch in batches)
 
     def _answer(self, query: str) -> dict[str, Any]:
         try:
@@ -262,7 +303,8 @@ class Daemon:
                 broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
                 key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
                 releases = status.releases(self._device.pipeline.halted, key_valid=key_valid)
-                return status.describe(store, self._policies, self._device.consent, broker=broker, releases=releases)
+                how = status.Health(broker, releases, self._settings.http, self._uncounted())
+                return status.describe(store, self._policies, self._device.consent, how)
             case "sent":
                 return {"sent": status.describe_sent(store.outbox)}
             case "ledger":
@@ -303,7 +345,7 @@ def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
     clock = clock or SystemClock()
     make_state_folder(settings.state_dir)
     policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
-    with open_device(settings.state_dir, policies.start().policy, clock) as device:
+    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits) as device:
         asyncio.run(_serve(settings, policies, device, clock))
 
 

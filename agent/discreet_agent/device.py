@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from discreet_agent.consent import Consent
 from discreet_agent.identity import keep_identity, lost, mark_of, new_secret, read_identity
 from discreet_agent.pipeline import Pipeline
-from discreet_agent.steps.device import Device
+from discreet_agent.steps.device import DEFAULT_LIMITS, Device, Limits
 from discreet_agent.store.head import HEAD, HeadKeeper, read_head, write_head
 from discreet_agent.store.store import Store
 from discreet_contract.accounting import EMPTY_LEDGER, LedgerHead
@@ -39,7 +39,9 @@ class OpenDevice:
 
 
 @contextmanager
-def open_device(state_dir: Path, policy: VerifiedPolicy, clock: Clock) -> Iterator[OpenDevice]:
+def open_device(
+    state_dir: Path, policy: VerifiedPolicy, clock: Clock, limits: Limits = DEFAULT_LIMITS
+) -> Iterator[OpenDevice]:
     """Open a device's folder, making it if need be; one process at a time."""
     with ExitStack() as stack:
         stack.enter_context(hold_state_folder(state_dir, who="agent"))
@@ -48,7 +50,7 @@ def open_device(state_dir: Path, policy: VerifiedPolicy, clock: Clock) -> Iterat
         secret = _secret_with_head(state_dir, store)
         head = HeadKeeper(state_dir / HEAD, store, mark_of(secret))
         head.open()
-        pipeline = Pipeline(Device(secret, policy, clock, consent), store, head)
+        pipeline = Pipeline(Device(secret, policy, clock, consent, limits), store, head)
         yield OpenDevice(pipeline, store, consent)
 
 

@@ -21,9 +21,11 @@ from discreet_agent.event import Batch
 from discreet_agent.steps.close import Closing
 from discreet_agent.steps.correct import Correcting
 from discreet_agent.steps.dating import Dating
+from discreet_agent.steps.device import without_killed
 from discreet_agent.steps.forget import Forgetting
 from discreet_agent.steps.layer import RawLayer
 from discreet_agent.steps.merge import Merging
+from discreet_agent.steps.purge import Purging
 from discreet_agent.steps.record import Recording
 from discreet_agent.steps.tallying import Tallying
 from discreet_contract.wire import verdict_name
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from discreet_agent.event import Received, Refused
     from discreet_agent.steps.device import Device
+    from discreet_agent.steps.purge import Purge
     from discreet_agent.store.head import Halted, HeadKeeper
     from discreet_agent.store.outbox import OutboxRow
     from discreet_agent.store.store import Store
@@ -44,11 +47,11 @@ class Pipeline:
     """One device's pipeline over its open store. Single-threaded: one writer."""
 
     def __init__(self, device: Device, store: Store, head: HeadKeeper) -> None:
-        self._device = device
+        self._device = device = replace(device, policy=without_killed(device.policy))
         self._store = store
         self._head = head
         self._time = BudgetClock(store, device.clock)
-        self._layer = RawLayer(device, store, self._time)
+        self._layer = RawLayer(device, store)
         self._tallying = Tallying(device, store, self._layer)
         correcting = Correcting(store, self._layer, self._tallying)
         self._recording = Recording(device, store, self._layer, self._tallying, correcting)
@@ -56,6 +59,7 @@ class Pipeline:
         self._forgetting = Forgetting(device, store, self._layer, self._time)
         self._dating = Dating(device, store, self._layer, self._tallying)
         self._merging = Merging(store, self._layer)
+        self._purging = Purging(store, self._layer, self._tallying, self._forgetting)
 
     def adopt(self, policy: VerifiedPolicy) -> None:
         """Go on under another policy: at once for what is received, at a window border for metrics.
@@ -63,6 +67,7 @@ class Pipeline:
         A metric whose definition stays the same goes on within its window. A new or redefined one begins
         with the next whole window, and one that left the policy ends at once: what was counted is forgotten.
         """
+        policy = without_killed(policy)
         with self._store.transaction():
             self._store.tallies.keep_only(policy.plans)
         self._device = replace(self._device, policy=policy)
@@ -87,6 +92,8 @@ class Pipeline:
 
     def close_windows(self) -> int:
         """Close every window that is over; returns how many reports were put into the outbox."""
+        if self._device.why_off is None:
+            self._layer.keep_clock()
         return self._closing.close_windows()
 
     def publishable(self, limit: int) -> list[OutboxRow]:
@@ -143,6 +150,10 @@ class Pipeline:
             yield 0
         for _ in self._merging.steps():
             yield 0
+
+    def purge(self, purge: Purge) -> int:
+        """Forget what the owner says, now, also while recording is off; returns how many raw events went."""
+        return self._purging.purge(purge)
 
     @property
     def tidy_seconds(self) -> int:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from discreet_agent.schedule import begun_windows
 from discreet_agent.turns import on_turn
-from discreet_contract.accounting import Caps, Debit, cap_to_nano, check_caps, to_nano
+from discreet_contract.accounting import Debit, check_caps, to_nano
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from discreet_agent.store.store import Store
+    from discreet_contract.accounting import Caps
     from discreet_contract.policy.plan import MetricPlan
     from discreet_contract.policy.release import VerifiedPolicy
 
@@ -26,14 +27,13 @@ _UNDER = "reserved_under"
 class Reserve:
     """One device's reservations under one policy."""
 
-    def __init__(self, store: Store, policy: VerifiedPolicy, secret: bytes) -> None:
+    def __init__(self, store: Store, policy: VerifiedPolicy, secret: bytes, caps: Caps) -> None:
         self._store = store
         self._policy = policy
         self._secret = secret
         self._decided: set[tuple[str, int]] = set()  # what need not be looked up again
         self._is_current = False
-        budget = policy.policy.budget
-        self.caps = Caps(*map(cap_to_nano, (budget.per_28_days, budget.per_365_days, budget.lifetime)))
+        self.caps = caps
 
     def decide(self, next_windows: Mapping[str, int], now_ms: int) -> None:
         """Reserve for every window that has begun, or refuse it; each is decided once under a policy."""

@@ -28,7 +28,7 @@ class HighWater(msgspec.Struct, frozen=True, array_like=True):
     boot_id: str
     boot_ms: int
     is_settled: bool  # it is known how long the device was off before this boot
-    held_ms: int  # uptime for which a claimed absence has waited
+    held_ms: int  # uptime for which the wall clock has been off without confirmation
 
     @classmethod
     def first(cls, clock: Clock) -> Self:
@@ -51,26 +51,31 @@ class RetentionClock:
 
     def now_ms(self) -> int:
         """Retention time, milliseconds."""
-        mark = self._mark
+        mark, wall_ms = self._mark, self._clock.now_ms()
         boot_id, boot_ms = self._clock.boot_id(), self._clock.boot_ms()
-        if boot_id == mark.boot_id:
-            elapsed, is_settled, held_ms = max(boot_ms - mark.boot_ms, 0), mark.is_settled, mark.held_ms
-        else:
-            elapsed, is_settled, held_ms = boot_ms, False, boot_ms
-        ms, offset_ms = mark.ms + elapsed, mark.offset_ms
-        absence = self._clock.now_ms() - (ms + offset_ms)
-        is_confirmed = abs(absence) > TOLERANCE_MS and self._clock.is_synchronized()
-        if is_settled or (is_confirmed and absence < 0):  # the wall clock moved, no time was lost
-            offset_ms += absence if is_confirmed else 0
+        is_same_boot = boot_id == mark.boot_id
+        elapsed = max(boot_ms - mark.boot_ms, 0) if is_same_boot else boot_ms
+        ms, offset_ms, is_settled = mark.ms + elapsed, mark.offset_ms, is_same_boot and mark.is_settled
+        lead = wall_ms - (ms + offset_ms)
+        held_ms = (mark.held_ms if is_same_boot else 0) + elapsed if abs(lead) > TOLERANCE_MS else 0
+        if abs(lead) <= TOLERANCE_MS or self._is_confirmed(wall_ms, held_ms):
+            if is_settled or lead < 0:  # the wall clock moved, no time was lost
+                offset_ms += lead if abs(lead) > TOLERANCE_MS else 0
+            else:  # so long it was off
+                ms += lead
             is_settled = True
-        elif self._may_believe(absence, held_ms + elapsed, is_confirmed=is_confirmed):
-            ms, is_settled = ms + max(absence, 0), True
-        self._mark = HighWater(ms, offset_ms, boot_id, boot_ms, is_settled=is_settled, held_ms=held_ms + elapsed)
+        self._mark = HighWater(ms, offset_ms, boot_id, boot_ms, is_settled=is_settled, held_ms=held_ms)
         return ms
 
     def of(self, wall_ms: int) -> int:
         """Retention time of a moment that the wall clock named just now."""
         return wall_ms - self._clock.now_ms() + self.now_ms()
+
+    @property
+    def is_wall_doubtful(self) -> bool:
+        """Whether the wall clock contradicts what passed: it lies behind, or moved within this boot, unconfirmed."""
+        lead = self._clock.now_ms() - self.now_ms() - self._mark.offset_ms
+        return lead < -TOLERANCE_MS or (self._mark.is_settled and lead > TOLERANCE_MS)
 
     @property
     def is_held(self) -> bool:
@@ -93,9 +98,6 @@ class RetentionClock:
         self._saved = self._mark
         return self._mark
 
-    def _may_believe(self, absence: int, held_ms: int, *, is_confirmed: bool) -> bool:
-        if absence < -TOLERANCE_MS:
-            return False
-        wall_ms = self._clock.now_ms()
-        is_signed = self._signed_ms + TOLERANCE_MS >= wall_ms
-        return absence <= TOLERANCE_MS or is_confirmed or is_signed or held_ms >= HOLD_MS
+    def _is_confirmed(self, wall_ms: int, held_ms: int) -> bool:
+        is_signed = self._signed_ms > 0 and abs(self._signed_ms - wall_ms) <= TOLERANCE_MS
+        return is_signed or held_ms >= HOLD_MS or self._clock.is_synchronized()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,13 @@ from discreet_contract.accounting import NANO
 from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from enum import StrEnum
+
     from discreet_agent.consent import Consent
     from discreet_agent.ledger_check import Checked
     from discreet_agent.policies import Policies, Refusal
+    from discreet_agent.store.deletions import Deletion
     from discreet_agent.store.head import Halted
     from discreet_agent.store.ledger import Ledger
     from discreet_agent.store.outbox import Outbox
@@ -21,8 +26,18 @@ if TYPE_CHECKING:
     from discreet_contract.accounting import BudgetRefusal, LedgerEntry
 
 
-def describe(store: Store, policies: Policies, consent: Consent, *, broker: str, releases: str) -> dict[str, Any]:
-    """The whole status as JSON builtins; `broker` is "connected" or why not, `releases` "running" or why not."""
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What only the running daemon knows."""
+
+    broker: str  # "connected" or why not
+    releases: str  # "running" or why not
+    http: str = ""  # where it listens
+    uncounted: Mapping[str, Mapping[StrEnum, int]] = field(default_factory=dict)  # counters not written down yet
+
+
+def describe(store: Store, policies: Policies, consent: Consent, health: Health) -> dict[str, Any]:
+    """The whole status as JSON builtins."""
     obeyed = policies.obeyed
     policy = obeyed.policy
     refusal = consent.refusal(policy.policy)
@@ -40,24 +55,26 @@ def describe(store: Store, policies: Policies, consent: Consent, *, broker: str,
             "log": {"size": obeyed.head.size, "root": obeyed.head.root, "signed_at": _iso(obeyed.head.time_ms // 1000)},
             "refused": _policy_refusal(policies.refusal),
         },
-        "broker": broker,
-        "releases": releases,
+        "broker": health.broker,
+        "http": health.http or "off",
+        "releases": health.releases,
         "raw": {"blocks": blocks, "events": events},
         "reports_waiting": store.outbox.waiting(),
         "epsilon_spent": spent / NANO,
         "epsilon_reserved": sum(debit.nano for debit in store.reservations.debits()) / NANO,
         "last_refusal": _refusal(store.ledger.last_refusal()),
         "next_windows": {name: _iso(_next_window(store, name)) for name in policy.plans},
-        "counters": _counters(store, policies),
+        "counters": _counters(store, health.uncounted),
     }
 
 
-def _counters(store: Store, policies: Policies) -> dict[str, dict[str, int]]:
-    """The stored ones, and refused policies that are not written down yet."""
-    counters = store.counters()
-    refused = Counter(counters.get("policies_refused", {}))
-    refused.update({reason.value: times for reason, times in policies.uncounted.items()})
-    return counters | ({"policies_refused": dict(refused)} if refused else {})
+def _counters(store: Store, uncounted: Mapping[str, Mapping[StrEnum, int]]) -> dict[str, dict[str, int]]:
+    """The stored ones, and what is not written down yet."""
+    counters = {name: Counter(reasons) for name, reasons in store.counters().items()}
+    for name, reasons in uncounted.items():
+        if reasons:
+            counters.setdefault(name, Counter()).update({reason.value: times for reason, times in reasons.items()})
+    return {name: dict(reasons) for name, reasons in counters.items()}
 
 
 def releases(halted: Halted | None, *, key_valid: bool) -> str:
@@ -99,6 +116,23 @@ def describe_trail(trail: Trail) -> list[dict[str, Any]]:
             "log_root": entry.head_root,
         }
         for entry in trail.entries()
+    ]
+
+
+def describe_deletions(deletions: list[Deletion]) -> list[dict[str, Any]]:
+    """Receipts of what was forgotten."""
+    return [
+        {
+            "at": _iso(deletion.at_ms // 1000),
+            "layer": deletion.layer,
+            "of": deletion.subject,
+            "from": _iso(deletion.start),
+            "seconds": deletion.length,
+            "items": deletion.items,
+            "why": deletion.why,
+            "key": deletion.key_fingerprint,
+        }
+        for deletion in deletions
     ]
 
 

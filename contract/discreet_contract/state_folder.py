@@ -24,6 +24,23 @@ def make_state_folder(path: Path) -> None:
         raise ConfigError(f"cannot make {path}: {exc.strerror}", hint=_HINT) from exc
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process is at work in the folder now."""
+    try:
+        descriptor = os.open(path / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        raise ConfigError(f"cannot look into {path}: {exc.strerror}", hint=_HINT) from exc
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 @contextmanager
 def hold_state_folder(path: Path, *, who: str) -> Iterator[None]:
     """Make and lock the folder; the kernel lets go of it however the process ends. Raises ConfigError if it is held."""

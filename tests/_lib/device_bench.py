@@ -9,6 +9,7 @@ from nacl.signing import SigningKey
 
 from discreet_agent.device import OpenDevice, open_device
 from discreet_agent.event import EventLine
+from discreet_agent.steps.device import Limits
 from discreet_contract.clock import ManualClock
 from discreet_contract.policy.compile import build_policy
 from discreet_contract.policy.read import parse_policy_text
@@ -33,7 +34,7 @@ late_horizon: 1d
 spread: {spread}
 receipt_buckets: 16
 signals:
-  door.opened:
+  {signal}:
     version: 1-1-0
     accepts: [1-0-0]
     role: observation
@@ -42,20 +43,20 @@ signals:
     why: A door was opened, in tests
     owner: tests@example.org
     expires: 2030-01-01
-    retention: 3d
+    retention: {retention}
     fields:
       seconds: {{type: number, min: -10, max: 100, unit: s, grid: 0.5}}
       side: {{type: category, values: [left, right]}}
       forced: {{type: boolean, required: false}}
 metrics:
-  opened: {{from: door.opened, per_device: any, type: binary, window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}}
-  side: {{from: door.opened, per_device: {{most_frequent: side}}, type: category, window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}}
-  openings: {{from: door.opened, per_device: count, type: count, bounds: [0, 10], window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}}
+  opened: {{from: {signal}, per_device: any, type: binary, window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}}
+  side: {{from: {signal}, per_device: {{most_frequent: side}}, type: category, window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}}
+  openings: {{from: {signal}, per_device: count, type: count, bounds: [0, 10], window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}}
 """  # noqa: E501 - one metric a line reads better
 
 
 def make_policy(**changes) -> VerifiedPolicy:
-    """The test policy, signed and verified; changes: version, consent, cap, spread, sensitivity, until."""
+    """The test policy, signed and verified; changes: see `make_signed`."""
     return verify_policy(make_signed(**changes), [ROOT.verify_key.encode().hex()])
 
 
@@ -68,6 +69,8 @@ def make_signed(root: SigningKey = ROOT, edits: tuple[tuple[str, str], ...] = ()
         "spread": "0s",
         "sensitivity": "interaction",
         "until": "2030-01-01",
+        "retention": "3d",
+        "signal": "door.opened",
         "public_key": AGGREGATOR.public_key.encode().hex(),
     }
     text = POLICY.format(**(settings | changes))
@@ -75,6 +78,17 @@ def make_signed(root: SigningKey = ROOT, edits: tuple[tuple[str, str], ...] = ()
         assert old in text
         text = text.replace(old, new)
     return sign_policy(build_policy(parse_policy_text(text.encode(), "test.yaml")), [root])
+
+
+def make_policy_with(reduction: str) -> VerifiedPolicy:
+    """The same with one more metric, `measured`: this reduction of the seconds."""
+    per_device = reduction if reduction in {"count", "active_days"} else f"{{{reduction}: seconds}}"
+    kind = "count" if reduction in {"count", "active_days"} else "mean"
+    metric = (
+        f"  measured: {{from: door.opened, per_device: {per_device}, type: {kind}, bounds: [0, 100], window: 1h, "
+        "epsilon: 1.0, owner: a@b.c, why: in tests}\n"
+    )
+    return verify_policy(make_signed(edits=(("metrics:\n", "metrics:\n" + metric),)), [ROOT.verify_key.encode().hex()])
 
 
 def opening(at: float, **changes) -> EventLine:
@@ -135,12 +149,13 @@ class Bench:
     folder: Path
     clock: ManualClock | MachineClock = field(default_factory=lambda: ManualClock(START * 1000))
     policy: VerifiedPolicy = field(default_factory=make_policy)
+    limits: Limits = field(default_factory=Limits)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def open(self) -> OpenDevice:
         """Open it, after closing it."""
         self.close()
-        return self._stack.enter_context(open_device(self.folder, self.policy, self.clock))
+        return self._stack.enter_context(open_device(self.folder, self.policy, self.clock, self.limits))
 
     def at(self, second: float) -> None:
         """Set the clock, forward or back."""

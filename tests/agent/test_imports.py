@@ -5,7 +5,19 @@ import sys
 
 import pytest
 
-HEAVY = ("opendp", "numpy", "sqlite_utils", "yaml", "psutil", "discreet_aggregator", "hypothesis", "pydantic")
+HEAVY = (
+    "opendp",
+    "numpy",
+    "sqlite_utils",
+    "yaml",
+    "psutil",
+    "discreet_aggregator",
+    "hypothesis",
+    "pydantic",
+    "httptools",
+    "google.protobuf",
+    "opentelemetry",
+)
 
 
 @pytest.mark.parametrize("module", HEAVY)

@@ -4,7 +4,7 @@ import json
 
 from device_bench import HOUR, START, make_policy, opening
 from discreet_agent.policies import Policies
-from discreet_agent.status import describe, describe_ledger, describe_sent, releases
+from discreet_agent.status import Health, describe, describe_ledger, describe_sent, releases
 from discreet_contract.policy.obey import Trust
 from releases import Releases
 
@@ -23,7 +23,7 @@ def test_status_is_json_and_tells_what_was_refused(bench, tmp_path):
     bench.at(START + 2 * HOUR + 60)
     device.pipeline.close_windows()
     said = releases(device.pipeline.halted, key_valid=True)
-    facts = json.loads(json.dumps(describe(device.store, policies, device.consent, broker="connected", releases=said)))
+    facts = json.loads(json.dumps(describe(device.store, policies, device.consent, Health("connected", said))))
 
     assert facts["state"] == "on"
     assert facts["policy"]["log"]["root"] == log.log.root().hex()

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from discreet_agent.event import EventRefusal
+from discreet_agent.receive.http_messages import HttpRefusal
 from discreet_agent.store.head import Halt
 from discreet_aggregator.estimate import Status
 from discreet_aggregator.refusal import RefusalReason, verdict_of
@@ -152,6 +153,11 @@ def test_every_refusal_of_an_event_is_documented(reason):
     assert f"| `{reason.value}` |" in OPERATIONS
 
 
+@pytest.mark.parametrize("reason", HttpRefusal)
+def test_every_refusal_of_a_request_is_documented_with_its_status(reason):
+    assert f"| `{reason.value}` | {reason.status.value} |" in OPERATIONS
+
+
 @pytest.mark.parametrize("reason", RefusalReason)
 def test_every_refusal_of_a_report_is_documented_with_its_answer(reason):
     answered = verdict_of(reason) is not None or reason is RefusalReason.DUPLICATE
@@ -182,7 +188,7 @@ def test_every_verdict_is_documented(verdict):
 
 
 def test_every_counter_of_the_agent_is_documented():
-    counted = r"(events|reports|receipts|releases|windows|policies)_[a-z_]+"
+    counted = r"(events|reports|receipts|requests|releases|windows|policies)_[a-z_]+"
     paths = (*sorted((AGENT / "steps").glob("*.py")), AGENT / "pipeline.py", AGENT / "daemon.py")
     counters = {text for text in literals(*paths) if re.fullmatch(counted, text)}
     assert len(counters) >= 8

@@ -82,7 +82,7 @@ def test_the_search_finds_what_is_there(deployment):
     event = {"signal": "door.opened", "version": "1-0-0", "time": 0, "id": EVENT_ID}
     event |= {"time": time.time_ns() // 1_000_000, "fields": {"seconds": NUMBER, "side": CATEGORY}}
     assert ask(deployment.socket, json.dumps(event).encode()) == {"ok": 1}
-    query = "SELECT signal, start, length, body FROM raw_blocks JOIN raw_buckets ON raw_buckets.id = bucket"
+    query = "SELECT signal, start, length, serial, body FROM raw_blocks JOIN raw_buckets ON raw_buckets.id = bucket"
     blocks = deployment.query("agent/agent.db", query)
     keys = KeyRing(deployment.folder / "agent" / KEYS)
     keys.open()

@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from discreet_agent.cli import data
+from discreet_agent.cli.options import config_option, json_option, policy_in_force
 from discreet_agent.config import load_settings
-from discreet_contract.errors import ConfigError, ExitCode, PermanentError, StoreError
+from discreet_contract.errors import ExitCode, PermanentError, StoreError
 from discreet_contract.state_folder import make_state_folder
 
 if TYPE_CHECKING:
     from discreet_agent.config import Settings
-    from discreet_contract.policy.release import VerifiedPolicy
-
-_config = click.option(
-    "--config", "-c", type=click.Path(path_type=Path), help="agent.toml (default: the user's, else /etc/discreet)."
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 @click.group()
@@ -30,7 +26,7 @@ def agent() -> None:
 
 
 @agent.command()
-@_config
+@config_option
 def run(config: Path | None) -> None:
     """Run the agent in the foreground until SIGTERM or Ctrl-C.
 
@@ -47,7 +43,7 @@ def run(config: Path | None) -> None:
 
 
 @agent.command()
-@_config
+@config_option
 def on(config: Path | None) -> None:
     """Consent to the policy in force: record signals and send private summaries.
 
@@ -59,7 +55,7 @@ def on(config: Path | None) -> None:
 
     settings = load_settings(config)
     make_state_folder(settings.state_dir)
-    policy = _policy_in_force(settings).policy
+    policy = policy_in_force(settings).policy
     try:
         word = Consent(settings.state_dir).word()
     except StoreError:  # broken: what is said now replaces it
@@ -73,7 +69,7 @@ def on(config: Path | None) -> None:
 
 
 @agent.command()
-@_config
+@config_option
 def off(config: Path | None) -> None:
     """Withdraw consent: nothing is written, nothing is sent, until `on`. A running agent obeys within a second.
 
@@ -90,8 +86,8 @@ def off(config: Path | None) -> None:
 
 
 @agent.command("status")
-@_config
-@_json
+@config_option
+@json_option
 def status_command(config: Path | None, *, as_json: bool) -> None:
     """Ask the running agent how it is.
 
@@ -107,8 +103,8 @@ def status_command(config: Path | None, *, as_json: bool) -> None:
 
 @agent.command()
 @click.argument("event", required=False)
-@_config
-@_json
+@config_option
+@json_option
 def emit(event: str | None, config: Path | None, *, as_json: bool) -> None:
     """Send one EVENT (JSON), or JSON lines from standard input, to the running agent.
 
@@ -146,8 +142,8 @@ def emit(event: str | None, config: Path | None, *, as_json: bool) -> None:
 
 
 @agent.command()
-@_config
-@_json
+@config_option
+@json_option
 def sent(config: Path | None, *, as_json: bool) -> None:
     """Show every report that left or waits to leave.
 
@@ -169,8 +165,8 @@ def sent(config: Path | None, *, as_json: bool) -> None:
 
 
 @agent.command()
-@_config
-@_json
+@config_option
+@json_option
 @click.option("--verify", is_flag=True, help="Work everything out again from the ledger and its policies.")
 @click.option(
     "--copy", type=click.Path(path_type=Path), help="A copy of agent.db; ledger.head is looked for beside it."
@@ -234,8 +230,8 @@ def _verify_ledger(database: Path, policy_files: tuple[Path, ...], *, is_copy: b
 
 
 @agent.command()
-@_config
-@_json
+@config_option
+@json_option
 def policies(config: Path | None, *, as_json: bool) -> None:
     """Show which policy was in force since when, why it changed, and who signed it.
 
@@ -263,27 +259,11 @@ def replay(plan: Path) -> None:
     click.echo(json.dumps(replay_fleet(read_plan(plan))))
 
 
-def _policy_in_force(settings: Settings) -> VerifiedPolicy:
-    from discreet_agent.policies import Policies
-    from discreet_contract.clock import SystemClock
-    from discreet_contract.policy.obey import Trust
-
-    trust = Trust(settings.roots, settings.witness)
-    return Policies(settings.policy, trust, settings.state_dir, SystemClock()).start().policy
-
-
 def _read_only(settings: Settings) -> Any:
     """The device's database for reading, beside a running agent or without one."""
-    from sqlite_utils import Database
+    from discreet_agent.export import open_for_reading
 
-    from discreet_agent.device import DATABASE
-
-    path = settings.state_dir / DATABASE
-    if not path.exists():
-        raise ConfigError(f"no database at {path}", hint="run the agent once, or name its configuration with --config")
-    import sqlite3
-
-    return Database(sqlite3.connect(f"file:{path}?mode=ro", uri=True)).conn
+    return open_for_reading(settings.state_dir).conn
 
 
 def _table(rows: list[dict[str, Any]], columns: tuple[str, ...], *, empty: str) -> None:
@@ -305,6 +285,7 @@ def _status_lines(answer: dict[str, Any]) -> list[str]:
         f"policy    fleet {policy['fleet']}, version {policy['version']}, hash {policy['hash'][:16]}…",
         f"log       {head['size']} releases, root {head['root']}, signed {head['signed_at']}",
         f"broker    {answer['broker']}",
+        f"http      {answer['http']}",
         f"releases  {answer['releases']}",
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
         f"waiting   {answer['reports_waiting']} reports without receipt",
@@ -318,3 +299,7 @@ def _status_lines(answer: dict[str, Any]) -> list[str]:
         counted = ", ".join(f"{reason} {count}" if reason else f"{count}" for reason, count in reasons.items())
         lines.append(f"{name}: {counted}")
     return lines
+
+
+for _command in (data.purge, data.export_command, data.forgotten, data.inspect):
+    agent.add_command(_command)

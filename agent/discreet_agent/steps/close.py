@@ -48,7 +48,7 @@ class Closing:
         """Go on under this device's policy."""
         self._device = device
         self._plans = device.policy.plans
-        self._reserve = Reserve(self._store, device.policy, device.secret)
+        self._reserve = Reserve(self._store, device.policy, device.secret, device.caps)
 
     @property
     def halted(self) -> Halted | None:

@@ -55,7 +55,7 @@ class Dating:
             events = [event for event in events if earliest < event.time_ms <= latest]
         grouped = self._layer.bucketed(events, arrival) if retention is not None else {}
         with self._store.transaction():
-            self._store.raw.take_out(block)
+            self._layer.keep_ids([self._store.raw.take_out(block)])
             self._layer.append(grouped, arrival)
             self._tallying.take(events)
             self._store.count("events_dated", by=len(events))

@@ -49,7 +49,7 @@ class Forgetting:
 
     def steps(self) -> Iterator[int]:
         """One pass, step by step; each yields how many raw events it forgot. May be left off anywhere."""
-        self._doom(self._over())
+        self.doom(self._over())
         yield 0
         yield from self._delete_doomed()
         self._forget_derived()
@@ -92,7 +92,7 @@ class Forgetting:
             given_up.append((bucket, Why.DATABASE_FULL))
         return given_up
 
-    def _doom(self, over: list[tuple[KeptBucket, Why]]) -> None:
+    def doom(self, over: list[tuple[KeptBucket, Why]]) -> None:
         """Mark the buckets, then destroy their keys; also of those that were marked before a kill."""
         keys = self._store.keys
         if over:
@@ -100,6 +100,7 @@ class Forgetting:
                 for kept, why in over:
                     key = keys.find(kept.bucket)
                     self._store.raw.doom(kept.id, why, None if key is None else fingerprint(key))
+            self._layer.close_buckets()
         listed = self._store.raw.buckets()
         doomed = {kept.bucket for kept in listed if kept.doomed is not None}
         unused = keys.buckets() - {kept.bucket for kept in listed}
@@ -116,13 +117,13 @@ class Forgetting:
                     if gone is None:
                         self._write_receipt(kept)
                         break
-                    for arrived, digests in gone:
-                        self._store.seen.keep(arrived, digests)
+                    self._layer.keep_ids(gone)
+                    self._store.count("events_never_dated", by=sum(block.undated for block in gone))
                 yield 0
             yield kept.events
 
     def _write_receipt(self, kept: KeptBucket) -> None:
-        signal, start, length = kept.bucket
+        signal, start, length, _ = kept.bucket
         now_ms = self._device.clock.now_ms()
         assert kept.doomed is not None  # noqa: S101 - asked by the caller
         self._store.deletions.add(

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
+import secrets
 from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from discreet_agent.known_ids import WINDOW_SECONDS, Digester, KnownIds, split_digests
 from discreet_agent.retention_clock import HighWater, RetentionClock
-from discreet_agent.store.head import Halt
 from discreet_agent.store.raw import Arrival, by_bucket
 from discreet_contract.durations import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from discreet_agent.budget_clock import BudgetClock
     from discreet_agent.event import Event
     from discreet_agent.steps.device import Device
     from discreet_agent.store.keys import Bucket
+    from discreet_agent.store.raw import Gone
     from discreet_agent.store.store import Store
 
 _FACT = "retention_clock"
-_DOUBTFUL = {Halt.CLOCK_BEHIND, Halt.CLOCK_JUMPED}
 
 
 class RawLayer:
     """One device's raw events on their way in and out."""
 
-    def __init__(self, device: Device, store: Store, time: BudgetClock) -> None:
+    def __init__(self, device: Device, store: Store) -> None:
         self._store = store
-        self._time = time
         kept = store.recall(_FACT)
         self.clock = RetentionClock(device.clock, None if kept is None else HighWater(*kept))
         self._digest = Digester(device.secret)
         self._known: KnownIds | None = None
+        self._live: dict[Bucket, Bucket] | None = None
+        self._closed: set[Bucket] = set()  # not marked on disk yet
         self.adopt(device)
 
     def adopt(self, device: Device) -> None:
@@ -53,8 +53,7 @@ class RawLayer:
     @property
     def is_dated(self) -> bool:
         """Whether the wall clock may date events: it is not known to be wrong."""
-        halted = self._time.halted
-        return halted is None or halted.reason not in _DOUBTFUL
+        return not self.clock.is_wall_doubtful
 
     def arrival(self) -> Arrival:
         """Now, by every clock there is."""
@@ -63,9 +62,23 @@ class RawLayer:
 
     def bucketed(self, events: Sequence[Event], arrival: Arrival) -> dict[Bucket, list[Event]]:
         """Events by bucket, each bucket's key on disk. Raises RetryableError."""
-        grouped = by_bucket(events, self.retention, arrival)
+        stretches = by_bucket(events, self.retention, arrival)
+        grouped = {self._live_bucket(stretch): group for stretch, group in stretches.items()}
         self._store.keys.ensure(grouped)
         return grouped
+
+    def _live_bucket(self, stretch: Bucket) -> Bucket:
+        """The bucket of this stretch that takes events; a new one where the last is being forgotten or lost its key."""
+        if self._live is None:
+            keys = self._store.keys
+            self._live = {
+                kept.bucket._replace(serial=0): kept.bucket
+                for kept in self._store.raw.buckets()
+                if kept.doomed is None and kept.bucket not in self._closed and keys.find(kept.bucket) is not None
+            }
+        if stretch not in self._live:
+            self._live[stretch] = stretch._replace(serial=1 + secrets.randbelow(2**31))
+        return self._live[stretch]
 
     def append(self, grouped: dict[Bucket, list[Event]], arrival: Arrival) -> None:
         """Store what `bucketed` returned; within a transaction."""
@@ -98,13 +111,25 @@ class RawLayer:
         if digests:
             self._known_ids().add(digests, self.clock.now_ms() // 1000)
 
+    def keep_ids(self, gone: Sequence[Gone]) -> None:
+        """Ids stay known for their window, though their blocks go: a resend must not count twice."""
+        since = self.clock.now_ms() // 1000 - WINDOW_SECONDS
+        young = [block for block in gone if block.arrived >= since and block.ids]
+        if young:
+            self._store.seen.keep(max(block.arrived for block in young), b"".join(block.ids for block in young))
+
     def forget_ids(self) -> None:
         """Let go of ids that came before the window; what a purge forgot is looked up anew."""
         if self._known is not None:
             self._known.forget(self.clock.now_ms() // 1000 - WINDOW_SECONDS)
 
+    def close_buckets(self, *closed: Bucket) -> None:
+        """Some are being forgotten, these among them: new events go elsewhere."""
+        self._live = None
+        self._closed.update(closed)
+
     def look_up_anew(self) -> None:
-        """Read the ids from disk again when they are next needed."""
+        """Ids were forgotten: read from disk again which ones are left."""
         self._known = None
 
     def _known_ids(self) -> KnownIds:
@@ -123,3 +148,9 @@ class RawLayer:
         if self.clock.is_news:
             mark = self.clock.save()
             self._store.remember(_FACT, [getattr(mark, name) for name in mark.__struct_fields__])
+
+    def keep_clock(self) -> None:
+        """The same in its own transaction, if it is news."""
+        if self.clock.is_news:
+            with self._store.transaction():
+                self.save_clock()

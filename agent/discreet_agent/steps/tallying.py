@@ -65,6 +65,17 @@ class Tallying:
             elif start >= scheduled.first_window:
                 self._carry(tally, scheduled, event)
 
+    def forget(self, signal: str | None, before_ms: int | None) -> None:
+        """Drop what open windows counted of one signal or of all, up to a moment or all of it; the rest counts anew."""
+        for tally in self._tallies:
+            if signal not in {None, tally.signal}:
+                continue
+            for start in self._store.tallies.windows(tally.name, tally.version):
+                if before_ms is not None and start * 1000 >= before_ms:
+                    continue
+                state = None if before_ms is None else self._anew(tally, start, before_ms)
+                self._store.tallies.save(tally.name, tally.version, start, state)
+
     def _undo(self, tally: Tally, start: int, event: Event) -> None:
         tallies = self._store.tallies
         state = tally.unfold(tallies.load(tally.name, tally.version, start), event)
@@ -88,11 +99,11 @@ class Tallying:
         """Whether every event of this signal from that second on can still be read."""
         return self._store.deletions.until("raw", signal) <= self._layer.clock.of(start * 1000) // 1000
 
-    def _anew(self, tally: Tally, start: int) -> object:
-        """The state from what the raw log holds."""
+    def _anew(self, tally: Tally, start: int, since_ms: int = 0) -> object:
+        """The state from what the raw log holds, of that moment and later."""
         state = None
         since = self._layer.clock.of(start * 1000) // 1000
         for event in self._store.raw.events(tally.signal, since):
-            if tally.window_of(event) == start:
+            if event.time_ms >= since_ms and tally.window_of(event) == start:
                 state = tally.fold(state, [event])
         return state

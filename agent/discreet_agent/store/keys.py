@@ -40,17 +40,22 @@ _NONCE_BYTES = 24
 
 
 class Bucket(NamedTuple):
-    """A stretch of one signal's events that is forgotten as a whole; seconds."""
+    """A stretch of one signal's events that is forgotten as a whole; seconds.
+
+    `serial` tells those apart of which one is being forgotten while the other takes new events.
+    """
 
     signal: str
     start: int
     length: int
+    serial: int = 0
 
 
 class _Kept(msgspec.Struct, frozen=True, array_like=True):
     signal: str
     start: int
     length: int
+    serial: int
     key: bytes
 
 
@@ -163,7 +168,7 @@ class KeyRing:
         salt, nonce = rest[:_KEY_BYTES], rest[_KEY_BYTES : _KEY_BYTES + _NONCE_BYTES]
         credential = self._credential if header.endswith(_WITH_CREDENTIAL) else None
         opened = aead_open(rest[_KEY_BYTES + _NONCE_BYTES :], header, nonce, _wrapping(salt, credential))
-        return {Bucket(kept.signal, kept.start, kept.length): kept.key for kept in _decoder.decode(opened)}
+        return {Bucket(kept.signal, kept.start, kept.length, kept.serial): kept.key for kept in _decoder.decode(opened)}
 
     def _wrapping(self, salt: bytes) -> bytes:
         return _wrapping(salt, self._credential)
@@ -175,7 +180,7 @@ def _wrapping(salt: bytes, credential: bytes | None) -> bytes:
 
 
 def _said(bucket: Bucket) -> bytes:
-    return f"{bucket.signal}/{bucket.start}/{bucket.length}".encode()
+    return f"{bucket.signal}/{bucket.start}/{bucket.length}/{bucket.serial}".encode()
 
 
 @contextmanager

@@ -25,6 +25,14 @@ DIGEST_BYTES = 8
 _decoder = msgspec.msgpack.Decoder(list[Event])
 
 
+class Gone(NamedTuple):
+    """What is left to know of a block that was deleted."""
+
+    arrived: int  # second of retention time
+    ids: bytes
+    undated: int  # events that never got a date
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """When a group of events came in, by every clock there is."""
@@ -35,11 +43,10 @@ class Arrival:
     retention_ms: int
     is_dated: bool = True  # False: the wall clock is known to be wrong
 
-    def bucket(self, signal: str, time_ms: int, retention_seconds: int) -> Bucket:
-        """Where an event of that time belongs; its age counts, whatever the wall clock says."""
-        length = grain(retention_seconds)
-        moment = (time_ms - self.wall_ms + self.retention_ms) // 1000 if self.is_dated else self.retention_ms // 1000
-        return Bucket(signal, moment - moment % length, length)
+    @property
+    def shift_ms(self) -> int:
+        """Retention time less wall time: an event's age counts, whatever the wall clock says."""
+        return self.retention_ms - self.wall_ms
 
 
 class KeptBucket(NamedTuple):
@@ -56,7 +63,8 @@ class KeptBucket(NamedTuple):
 
 
 _BLOCKS = (
-    "SELECT raw_blocks.id, signal, start, length, raw_blocks.events, length(body), boot, boot_ms, wall_ms, undated "
+    "SELECT raw_blocks.id, signal, start, length, serial, raw_blocks.events, length(body), "
+    "boot, boot_ms, wall_ms, undated "
     "FROM raw_blocks JOIN raw_buckets ON raw_buckets.id = bucket"
 )
 
@@ -105,8 +113,8 @@ class RawLog:
 
     def _open_bucket(self, bucket: Bucket, kept_seconds: int, events: int, size: int) -> int:
         [row] = self._connection.execute(
-            "INSERT INTO raw_buckets (signal, start, length, kept_seconds, events, blocks, bytes) "
-            "VALUES (?, ?, ?, ?, ?, 1, ?) ON CONFLICT (signal, start, length) DO UPDATE SET "
+            "INSERT INTO raw_buckets (signal, start, length, serial, kept_seconds, events, blocks, bytes) "
+            "VALUES (?, ?, ?, ?, ?, ?, 1, ?) ON CONFLICT (signal, start, length, serial) DO UPDATE SET "
             "events = events + excluded.events, blocks = blocks + 1, bytes = bytes + excluded.bytes, "
             "kept_seconds = min(kept_seconds, excluded.kept_seconds) RETURNING id",
             (*bucket, kept_seconds, events, size),
@@ -149,7 +157,7 @@ class RawLog:
     def _blocks(self, where: str, values: tuple[object, ...]) -> Iterator[Block]:
         query = f"{_BLOCKS} WHERE {where} ORDER BY raw_blocks.id"
         for row in self._connection.execute(query, values).fetchall():
-            yield Block(row[0], Bucket(*row[1:4]), *row[4:])
+            yield Block(row[0], Bucket(*row[1:5]), *row[5:])
 
     def ids_since(self, arrived: int) -> Iterator[tuple[int, bytes]]:
         """(second of arrival, digests) of blocks that came in later than that, newest first."""
@@ -162,10 +170,10 @@ class RawLog:
     def buckets(self) -> list[KeptBucket]:
         """The directory, oldest bucket first."""
         rows = self._connection.execute(
-            "SELECT id, signal, start, length, kept_seconds, events, blocks, bytes, doomed, key_fingerprint "
+            "SELECT id, signal, start, length, serial, kept_seconds, events, blocks, bytes, doomed, key_fingerprint "
             "FROM raw_buckets ORDER BY start, signal"
         )
-        return [KeptBucket(row[0], Bucket(*row[1:4]), *row[4:]) for row in rows.fetchall()]
+        return [KeptBucket(row[0], Bucket(*row[1:5]), *row[5:]) for row in rows.fetchall()]
 
     def size(self) -> tuple[int, int]:
         """(blocks, events) kept and not being forgotten."""
@@ -191,9 +199,10 @@ class RawLog:
             (first.id, row, len(events), first.undated, first.boot, first.boot_ms, first.wall_ms, arrived, ids, body),
         )
 
-    def take_out(self, block: Block) -> None:
+    def take_out(self, block: Block) -> Gone:
         """Remove a block; its events go elsewhere."""
-        self._taken_out([block])
+        arrived, ids = self._taken_out([block])
+        return Gone(arrived, ids, undated=0)
 
     def _taken_out(self, blocks: Sequence[Block]) -> tuple[int, bytes]:
         """Remove blocks; returns when the last of them came in, and the ids of all."""
@@ -215,18 +224,19 @@ class RawLog:
             "UPDATE raw_buckets SET doomed = ?, key_fingerprint = ? WHERE id = ?", (why, key_fingerprint, bucket_id)
         )
 
-    def delete_some(self, bucket_id: int, most_bytes: int) -> list[tuple[int, bytes]] | None:
-        """Delete a doomed bucket's blocks, some at a time: their (second of arrival, digests). None: all are gone."""
+    def delete_some(self, bucket_id: int, most_bytes: int) -> list[Gone] | None:
+        """Delete a doomed bucket's blocks, some at a time. None: all are gone, and the bucket's row with them."""
         rows = self._connection.execute(
-            "SELECT id, arrived, ids, length(body) FROM raw_blocks WHERE bucket = ? LIMIT 256", (bucket_id,)
+            "SELECT id, arrived, ids, events * undated, length(body) FROM raw_blocks WHERE bucket = ? LIMIT 256",
+            (bucket_id,),
         ).fetchall()
         if not rows:
             self._connection.execute("DELETE FROM raw_buckets WHERE id = ?", (bucket_id,))
             return None
         gone = []
-        for number, arrived, ids, size in rows:
+        for number, arrived, ids, undated, size in rows:
             self._connection.execute("DELETE FROM raw_blocks WHERE id = ?", (number,))
-            gone.append((arrived, ids))
+            gone.append(Gone(arrived, ids, undated))
             most_bytes -= size
             if most_bytes <= 0:
                 break
@@ -247,8 +257,14 @@ def by_bucket(
     events: Sequence[Event], retention_seconds: Mapping[str, int], arrival: Arrival
 ) -> dict[Bucket, list[Event]]:
     """Events by the bucket they belong to."""
-    grouped: dict[Bucket, list[Event]] = {}
+    lengths = {signal: grain(seconds) for signal, seconds in retention_seconds.items()}
+    shift_ms, fixed = arrival.shift_ms, None if arrival.is_dated else arrival.retention_ms // 1000
+    grouped: dict[tuple[str, int], list[Event]] = {}
     for event in events:
-        bucket = arrival.bucket(event.signal, event.time_ms, retention_seconds[event.signal])
-        grouped.setdefault(bucket, []).append(event)
-    return grouped
+        moment = (event.time_ms + shift_ms) // 1000 if fixed is None else fixed
+        place = (event.signal, moment - moment % lengths[event.signal])
+        group = grouped.get(place)
+        if group is None:
+            group = grouped[place] = []
+        group.append(event)
+    return {Bucket(signal, start, lengths[signal]): group for (signal, start), group in grouped.items()}

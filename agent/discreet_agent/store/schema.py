@@ -156,13 +156,14 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
             signal TEXT NOT NULL,
             start INTEGER NOT NULL,          -- second of retention time
             length INTEGER NOT NULL,         -- seconds
+            serial INTEGER NOT NULL,         -- tells apart a stretch that is being forgotten and one that goes on
             kept_seconds INTEGER NOT NULL,   -- retention that was promised when it was recorded
             events INTEGER NOT NULL,
             blocks INTEGER NOT NULL,
             bytes INTEGER NOT NULL,          -- of all bodies
             doomed TEXT,                     -- why it is being forgotten; its key is destroyed
             key_fingerprint TEXT,            -- of that key
-            UNIQUE (signal, start, length)
+            UNIQUE (signal, start, length, serial)
         ) STRICT;
 
         CREATE TABLE raw_blocks (
@@ -180,7 +181,8 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         CREATE INDEX raw_blocks_by_bucket ON raw_blocks (bucket);
 
         CREATE TABLE seen_ids (              -- of events whose block is gone, while a resend may still come
-            slot INTEGER PRIMARY KEY,        -- day of retention time
+            id INTEGER PRIMARY KEY,
+            arrived INTEGER NOT NULL,        -- second of retention time at which the last of them came
             digests BLOB NOT NULL            -- as in raw_blocks.ids
         ) STRICT;
 

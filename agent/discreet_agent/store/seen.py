@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MOST_RETRACTED = 10_000
-_DAY_SECONDS = 86_400
 
 
 class Seen:
@@ -23,17 +22,12 @@ class Seen:
         self._connection = connection
 
     def keep(self, arrived: int, digests: bytes) -> None:
-        """Go on knowing ids whose block goes; `arrived` is the second of retention time at which they came."""
-        if digests:
-            self._connection.execute(
-                "INSERT INTO seen_ids VALUES (?, ?) ON CONFLICT DO UPDATE SET digests = digests || excluded.digests",
-                (arrived // _DAY_SECONDS, digests),
-            )
+        """Go on knowing ids whose blocks go; the last of them came in that second of retention time."""
+        self._connection.execute("INSERT INTO seen_ids (arrived, digests) VALUES (?, ?)", (arrived, digests))
 
     def kept(self) -> Iterator[tuple[int, bytes]]:
-        """(latest second of arrival, digests) by day, oldest first."""
-        for slot, digests in self._connection.execute("SELECT slot, digests FROM seen_ids ORDER BY slot"):
-            yield (slot + 1) * _DAY_SECONDS - 1, digests
+        """(latest second of arrival, digests), oldest first."""
+        yield from self._connection.execute("SELECT arrived, digests FROM seen_ids ORDER BY arrived")
 
     def retract(self, digest: bytes, at: int) -> bool:
         """Remember that an event is not to count; False where that is known."""
@@ -51,7 +45,7 @@ class Seen:
 
     def forget(self, before: int) -> int:
         """Forget what came before that second, and the oldest retractions beyond the bound; returns how many those."""
-        self._connection.execute("DELETE FROM seen_ids WHERE (slot + 1) * ? <= ?", (_DAY_SECONDS, before))
+        self._connection.execute("DELETE FROM seen_ids WHERE arrived < ?", (before,))
         self._connection.execute("DELETE FROM retracted WHERE at < ?", (before,))
         cursor = self._connection.execute(
             "DELETE FROM retracted WHERE digest IN (SELECT digest FROM retracted ORDER BY at DESC LIMIT -1 OFFSET ?)",

@@ -50,6 +50,13 @@ class Tallies:
             (metric, version, window_start, msgspec.msgpack.encode(state)),
         )
 
+    def windows(self, metric: str, version: str) -> list[int]:
+        """Starts of the windows that have a state; seconds."""
+        rows = self._connection.execute(
+            "SELECT window_start FROM tallies WHERE metric = ? AND version = ?", (metric, version)
+        )
+        return [start for [start] in rows.fetchall()]
+
     def drop(self, metric: str, up_to: int) -> None:
         """Forget the states of a metric's windows that start at `up_to` or before, under every version."""
         self._connection.execute("DELETE FROM tallies WHERE metric = ? AND window_start <= ?", (metric, up_to))

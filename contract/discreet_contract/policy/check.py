@@ -15,6 +15,7 @@ from discreet_contract.durations import seconds
 from discreet_contract.envelope import is_usable_key
 from discreet_contract.policy.check_metrics import check_metric
 from discreet_contract.policy.check_operation import check_operation
+from discreet_contract.policy.check_otlp import check_otlp
 from discreet_contract.policy.check_personalization import check_personalization
 from discreet_contract.policy.check_trials import check_trials
 from discreet_contract.policy.model import NONE_LABEL, CategoryField, NumberField, TextField
@@ -34,6 +35,7 @@ def check_model(policy: Policy) -> list[ShapeProblem]:
     found: list[ShapeProblem] = []
     for name, signal in policy.signals.items():
         found += _check_signal(signal, ("signals", name))
+    found += check_otlp(policy)
     for name, metric in policy.metrics.items():
         found += check_metric(policy, metric, ("metrics", name))
     found += _check_rotation(policy)

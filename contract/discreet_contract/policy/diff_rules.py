@@ -143,6 +143,13 @@ def _keys(old: Any, new: Any) -> Verdict:
     return _SUSPECT if swapped else _COMPATIBLE
 
 
+def _otlp(old: Any, new: Any) -> Verdict:
+    """A source that came collects more; one that went leaves its senders refused."""
+    if old in (None, ABSENT):
+        return _WORSE
+    return (Compatibility.BREAKING, Privacy.IMPROVING) if new in (None, ABSENT) else _SUSPECT
+
+
 def _collector(_old: Any, new: Any) -> Verdict:
     if not new or new is ABSENT:
         return Compatibility.COMPATIBLE, Privacy.IMPROVING
@@ -176,6 +183,8 @@ RULES: tuple[tuple[str, Callable[[Any, Any], Verdict]], ...] = (
     ("signals/*/expires", _rising(Compatibility.COMPATIBLE, Privacy.REGRESSING, str)),
     ("signals/*/retention", _longer_is_worse),
     ("signals/*/accepts", _accepts),
+    ("signals/*/otlp", _otlp),
+    ("signals/*/otlp/**", _always(_SUSPECT)),  # events of this signal now mean, or tell, something else
     ("signals/*/fields/*", _field),
     ("signals/*/fields/*/min", _widens(upward=False)),
     ("signals/*/fields/*/max", _widens(upward=True)),

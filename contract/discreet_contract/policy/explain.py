@@ -61,6 +61,7 @@ def _signal_facts(signal: Signal) -> dict[str, Any]:
         "kept_for": signal.retention,
         "expires": signal.expires,
         "fields": list(signal.fields),
+        "metric": signal.otlp.metric if signal.otlp else "",
     }
 
 

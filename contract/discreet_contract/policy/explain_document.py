@@ -121,6 +121,7 @@ def _stays(facts: dict[str, Any]) -> Iterator[Block]:
         approved = f", reviewed in {signal['review']}" if signal["review"] else ""
         lines = (
             f"kept for {signal['kept_for']}, approved until {signal['expires']}{approved}",
+            *([f"made of the metric {signal['metric']} that apps send by OTLP"] if signal["metric"] else []),
             f"why: {signal['why']}",
             f"owner: {signal['owner']}",
         )

@@ -28,7 +28,11 @@ MEANINGS: dict[str, str] = {
     "Policy.undeclared": "What becomes of an event with a field that its signal does not declare: field or event goes.",
     "Policy.retention": "Upper bounds for each layer of data on the device.",
     "Policy.outbox": "Bounds on what waits for a receipt.",
-    "Policy.senders": "Local programs that may speak to the agent. Empty: whoever may open its socket.",
+    "Policy.senders": (
+        "Local programs that may speak to the agent. Empty: whoever may open its socket may emit every signal. Else a "
+        "program that is none of them is refused, but for root and the agent's own user: these may emit everything "
+        "unless an entry states them."
+    ),
     "Policy.contracts": "What a signal's sender promises: signal → contract.",
     "Policy.features": "What the device computes from its events, for its own apps.",
     "Policy.scores": "Sums of weighted features.",
@@ -71,6 +75,17 @@ MEANINGS: dict[str, str] = {
     "Signal.retention": "How long raw events are kept, counted from the event's own time, rounded up to a whole day.",
     "Signal.fields": "Its fields. Others are dropped on receipt.",
     "Signal.review": "Where it was approved.",
+    "Signal.otlp": "Metric of OpenTelemetry, sent to `/v1/metrics`, whose data points are events of this signal.",
+    "Otlp.metric": (
+        "Name of the metric, a gauge or a sum. A sum that only rises is taken as what it rose by since its last point."
+    ),
+    "Otlp.value": "Number field that takes the data point's value.",
+    "Otlp.unit": "Unit that the metric must have, as it is sent. Empty: any.",
+    "Otlp.attributes": "Field → attribute of the data point that fills it. Other attributes are not kept.",
+    "Otlp.only": (
+        "Attribute → text it must have. Of several signals for one metric, a point becomes an event of the one whose "
+        "`only` holds and asks most."
+    ),
     "NumberField.default": "What an event of an older version, which lacks the field, is given.",
     "CategoryField.default": "As for numbers.",
     "BooleanField.default": "As for numbers.",
@@ -189,10 +204,13 @@ MEANINGS: dict[str, str] = {
     "Retention.metrics": "How long window summaries are kept.",
     "Outbox.max_reports": "Most reports that wait. Empty: no bound.",
     "Outbox.max_bytes": "Most bytes that wait. Empty: no bound.",
-    "Sender.uid": "User it runs as.",
-    "Sender.gid": "Group it runs as.",
-    "Sender.token_sha256": "SHA-256 of the token it shows.",
-    "Sender.signals": "Signals it may emit.",
+    "Sender.uid": (
+        "User it runs as. A sender is who meets all that its entry states; who meets several entries is the one that "
+        "states a token, else a user, else a group, then the first by name."
+    ),
+    "Sender.gid": "Group it runs as, supplementary ones included.",
+    "Sender.token_sha256": ("SHA-256 of the token it shows. A token that no entry has is refused, whoever shows it."),
+    "Sender.signals": "Signals it may emit, corrections of them included. Empty: none; it only reads.",
     "Sender.features": "Features it may read.",
     "Sender.segments": "Segments it may read.",
     "Sender.flags": "Flags it may read.",

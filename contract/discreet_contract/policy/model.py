@@ -14,6 +14,7 @@ from discreet_contract.durations import Duration, seconds
 from discreet_contract.policy.operation import Contract, Guard, Kill, Outbox, Retention, Sender
 from discreet_contract.policy.personalization import Feature, Flag, Score, Segment
 from discreet_contract.policy.terms import (
+    AttributeName,
     Category,
     Date,
     Epsilon,
@@ -103,6 +104,16 @@ def kind_of(field: Field) -> str:
     return "boolean"
 
 
+class Otlp(Record, frozen=True):
+    """An OpenTelemetry metric whose data points are events of a signal."""
+
+    metric: AttributeName
+    value: Name
+    unit: Annotated[str, Meta(max_length=63)] = ""
+    attributes: dict[Name, AttributeName] = {}
+    only: dict[AttributeName, Annotated[str, Meta(max_length=255)]] = {}
+
+
 class Signal(Record, frozen=True):
     """One kind of event that a device may record, and for how long."""
 
@@ -117,6 +128,7 @@ class Signal(Record, frozen=True):
     fields: dict[Name, Field] = {}
     review: str = ""
     accepts: tuple[SchemaVersion, ...] = ()
+    otlp: Otlp | None = None
 
     def accepts_version(self, version: str) -> bool:
         """Whether events of this schema version are taken."""

@@ -10,28 +10,38 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from discreet_contract.policy.model import Metric
+from discreet_contract.policy.model import Metric, Signal
 
 if TYPE_CHECKING:
     from discreet_contract.policy.model import Policy
 
 # Keys of a metric that came after the first release. Only ever appended to; a default never changes.
 _LATER_IN_METRICS = ("edges", "at_most", "salt", "dictionary", "redraw", "draws")
-_DEFAULTS = {
-    field.encode_name: msgspec.to_builtins(field.default)
-    for field in msgspec.structs.fields(Metric)
-    if field.encode_name in _LATER_IN_METRICS
-}
+# The same for signals.
+_LATER_IN_SIGNALS = ("otlp",)
+
+
+def _defaults(record: type[msgspec.Struct], names: tuple[str, ...]) -> dict[str, Any]:
+    fields = msgspec.structs.fields(record)
+    return {f.encode_name: msgspec.to_builtins(f.default) for f in fields if f.encode_name in names}
+
+
+_METRIC_DEFAULTS = _defaults(Metric, _LATER_IN_METRICS)
+_SIGNAL_DEFAULTS = _defaults(Signal, _LATER_IN_SIGNALS)
 
 
 def plain_policy(policy: Policy) -> dict[str, Any]:
     """A policy as the tree that is signed and hashed."""
     tree: dict[str, Any] = msgspec.to_builtins(policy)
     tree["metrics"] = {name: plain_metric(metric) for name, metric in policy.metrics.items()}
+    tree["signals"] = {name: _without(signal, _SIGNAL_DEFAULTS) for name, signal in tree["signals"].items()}
     return tree
 
 
 def plain_metric(metric: Metric) -> dict[str, Any]:
     """One metric in the same form."""
-    tree = msgspec.to_builtins(metric)
-    return {key: value for key, value in tree.items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
+    return _without(msgspec.to_builtins(metric), _METRIC_DEFAULTS)
+
+
+def _without(tree: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in tree.items() if key not in defaults or value != defaults[key]}

@@ -31,6 +31,7 @@ Label: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39
 ExperimentName: TypeAlias = Annotated[
     str, Meta(pattern=r"^[a-z][a-z0-9_-]{0,39}" + END, description="lower case, digits, _ and -")
 ]
+AttributeName: TypeAlias = Annotated[str, Meta(min_length=1, max_length=255)]
 Uid: TypeAlias = Annotated[int, Meta(ge=0, le=2**32 - 2)]
 Logic: TypeAlias = dict[str, Any]  # JSONLogic, as flagd uses it
 

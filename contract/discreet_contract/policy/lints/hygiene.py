@@ -27,7 +27,6 @@ INERT_SECTIONS = (
     "undeclared",
     "retention",
     "outbox",
-    "senders",
     "contracts",
     "features",
     "scores",
@@ -39,7 +38,6 @@ INERT_SECTIONS = (
     "layers",
     "experiments",
     "guards",
-    "kill",
 )
 
 
@@ -51,6 +49,7 @@ def inert_parts(policy: Policy) -> Iterator[Path]:
         default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
         if getattr(policy, name) != default:
             yield (name,)
+    yield from _inert_scopes(policy)
     for name, metric in policy.metrics.items():
         if metric.by:
             yield ("metrics", name, "by")
@@ -58,6 +57,17 @@ def inert_parts(policy: Policy) -> Iterator[Path]:
         for field_name, declared in signal.fields.items():
             if declared.default is not None:
                 yield ("signals", name, "fields", field_name, "default")
+
+
+def _inert_scopes(policy: Policy) -> Iterator[Path]:
+    """What senders may read, and switches of it: there is nothing to read yet."""
+    for name, sender in policy.senders.items():
+        for key in ("features", "segments", "flags"):
+            if getattr(sender, key):
+                yield ("senders", name, key)
+    for name in ("personalization", "flags", "experiments"):
+        if getattr(policy.kill, name):
+            yield ("kill", name)
 
 
 @rule

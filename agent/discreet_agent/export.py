@@ -1,0 +1,79 @@
+"""Everything that is held about this device, readable, one JSON object a line.
+
+Reads beside a running agent. What must stay secret to stay useful is left out: the device's secret, the raw layer's
+keys, receipt keys.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from sqlite_utils import Database
+
+from discreet_agent.store.keys import KEYS, KeyRing, handed_over
+from discreet_agent.store.raw import RawLog
+from discreet_contract.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+DATABASE = "agent.db"
+_SEALED = {"raw_blocks", "raw_blocks_unsealed"}
+_SECRET = {"receipt_key"}
+_PACKED = {("meta", "value"), ("tallies", "state")}
+
+
+def open_for_reading(state_dir: Path) -> Database:
+    """The device's database, beside a running agent or without one. Raises ConfigError where there is none."""
+    path = state_dir / DATABASE
+    if not path.exists():
+        raise ConfigError(f"no database at {path}", hint="run the agent once, or name its configuration with --config")
+    return Database(sqlite3.connect(f"file:{path}?mode=ro", uri=True))
+
+
+def export(state_dir: Path) -> Iterator[dict[str, Any]]:
+    """One object for each raw event and each row of every other table, under the name of its table."""
+    database = open_for_reading(state_dir)
+    keys = KeyRing(state_dir / KEYS, handed_over())
+    keys.open()
+    for event in RawLog(database.conn, keys).events():
+        fields = {name: value for name, value in msgspec.structs.asdict(event).items() if name != "retracts"}
+        yield {"table": "raw_events"} | fields
+    for name in database.table_names():
+        if name not in _SEALED:
+            for row in database[name].rows:
+                yield {"table": name} | {column: _shown(name, column, value) for column, value in row.items()}
+    consent = state_dir / "consent.json"
+    if consent.exists():
+        yield {"table": "consent"} | msgspec.json.decode(consent.read_bytes())
+
+
+def describe_tables(state_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Each table with its rows, and what SQLite's own check finds wrong (nothing in a sound database)."""
+    database = open_for_reading(state_dir)
+    tables = [{"table": name, "rows": database[name].count} for name in database.table_names()]
+    found = [text for [text] in database.execute("PRAGMA integrity_check").fetchall() if text != "ok"]
+    return tables, found
+
+
+def _shown(table: str, column: str, value: Any) -> Any:
+    if column in _SECRET:
+        return "(left out)"
+    if isinstance(value, bytes):
+        return _plain(msgspec.msgpack.decode(value)) if (table, column) in _PACKED else value.hex()
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """MessagePack builtins as JSON has them: text as keys, hex for bytes."""
+    match value:
+        case bytes():
+            return value.hex()
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+    return value

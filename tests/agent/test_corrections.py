@@ -1,0 +1,141 @@
+"""Corrections: an event is taken back in every layer that was not released yet."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from device_bench import HOUR, START, Bench, make_policy_with, opening
+from discreet_agent.event import EventRefusal
+from discreet_agent.tally import conclude
+
+
+def retraction(at, of, **changes):
+    """The line that takes an event back."""
+    return opening(at, fields={}, retracts=of, **changes)
+
+
+def value(device, metric, start=START):
+    """What a metric would report of a window if it closed now, before bounds and noise."""
+    plan = device.pipeline._device.policy.plans[metric]
+    return conclude(plan, device.store.tallies.load(plan.name, plan.version, start))
+
+
+def reasons(outcomes):
+    return [None if outcome is None else outcome.reason for outcome in outcomes]
+
+
+def test_an_event_taken_back_is_nowhere(bench, device):
+    """Not in the raw log, not in any tally of an open window."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1, id="a"), opening(START + 2, id="b")])
+    assert device.pipeline.record([retraction(START + 3, "a")]) == [None]
+
+    assert [event.id for event in device.store.raw.events()] == ["b"]
+    assert (value(device, "openings"), value(device, "opened")) == (1, 1)
+    assert device.pipeline.record([retraction(START + 3, "b")]) == [None]
+    assert (value(device, "openings"), value(device, "opened")) == (0, 0)
+    assert value(device, "side") == 2  # none
+    assert device.store.counters()["events_retracted"] == {"": 2}
+
+
+def test_in_one_line_as_well(bench, device):
+    """Event and correction in one commit, in either order."""
+    bench.at(START + 10)
+    outcomes = device.pipeline.record([retraction(START + 3, "a"), opening(START + 1, id="a"), opening(START + 2)])
+    assert outcomes == [None, None, None]
+    assert value(device, "openings") == 1
+
+
+def test_a_correction_that_comes_first_keeps_its_event_out(bench, device):
+    """Order of arrival does not matter, nor does a restart in between."""
+    bench.at(START + 10)
+    assert device.pipeline.record([retraction(START + 3, "a")]) == [None]
+    device = bench.open()
+    assert reasons(device.pipeline.record([opening(START + 1, id="a")])) == [EventRefusal.RETRACTED]
+    assert value(device, "openings") == 0
+
+
+def test_twice_is_once(bench, device):
+    """A repeated correction changes nothing, and a resent event stays away."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1, id="a"), opening(START + 2, id="b")])
+    device.pipeline.record([retraction(START + 3, "a")])
+    for _ in range(2):
+        assert reasons(device.pipeline.record([retraction(START + 3, "a")])) == [EventRefusal.DUPLICATE]
+        assert reasons(device.pipeline.record([opening(START + 1, id="a")])) == [EventRefusal.DUPLICATE]
+        device = bench.open()
+    assert value(device, "openings") == 1
+
+
+def test_a_sender_takes_back_its_own_events_only(bench, device):
+    """Another sender's id is another id."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1, id="a")], "player")
+    assert device.pipeline.record([retraction(START + 3, "a")], "launcher") == [None]
+    assert value(device, "openings") == 1
+    assert device.pipeline.record([opening(START + 1, id="b")], "launcher") == [None]
+    assert reasons(device.pipeline.record([opening(START + 1, id="a")], "launcher")) == [EventRefusal.RETRACTED]
+
+
+def test_what_was_forgotten_cannot_be_taken_back(bench, device):
+    """Its value is known to nobody any more; the answer says so."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1, id="a")])
+    bench.at(START + 4 * 86_400)
+    device.pipeline.forget()
+    outcomes = device.pipeline.record([retraction(START + 4 * 86_400, "a")])
+    assert reasons(outcomes) == [EventRefusal.RETRACT_FORGOTTEN]
+
+
+def test_a_released_window_is_made_up_for_in_the_next_where_that_is_possible(bench, device):
+    """A count goes down by one in the next window; what cannot make up is counted."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + second, id=f"{second}") for second in range(1, 4)])
+    bench.at(START + HOUR + 61)
+    device.pipeline.close_windows()
+    device.pipeline.record([opening(START + HOUR + 5)] * 3)
+    device.pipeline.record([retraction(START + HOUR + 60, "2")])
+
+    assert value(device, "openings", START + HOUR) == 2
+    counters = device.store.counters()
+    assert counters["corrections_carried"] == {"openings": 1}
+    assert counters["corrections_too_late"] == {"opened": 1, "side": 1}
+
+
+OPERATIONS = st.lists(st.tuples(st.integers(0, 7), st.booleans(), st.integers(0, 3)), max_size=24)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean", "min", "max", "last", "count", "active_days"])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=OPERATIONS)
+def test_any_order_of_events_and_corrections_gives_the_same_as_what_remains(tmp_path_factory, reduction, operations):
+    """Against a naive oracle: fold what is left, in any order; restarts in between."""
+    bench = Bench(tmp_path_factory.mktemp("state") / "s", policy=make_policy_with(reduction))
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(START + 1000)
+    came, gone = {}, set()
+    for number, takes_back, restart in operations:
+        name = f"e{number}"
+        if takes_back:
+            device.pipeline.record([retraction(START + 999, name)])
+            gone.add(name)
+        else:
+            event = opening(START + 10 + number % 3, id=name, fields={"seconds": number / 2, "side": "left"})
+            [outcome] = device.pipeline.record([event])
+            if outcome is None:
+                came[name] = event
+        if restart == 0:
+            device = bench.open()
+            device.pipeline.forget()
+    left = [event for name, event in came.items() if name not in gone]
+    oracle = Bench(tmp_path_factory.mktemp("state") / "o", policy=bench.policy)
+    expected = oracle.open()
+    expected.pipeline.close_windows()
+    oracle.at(START + 1000)
+    expected.pipeline.record(left)
+
+    assert value(device, "measured") == value(expected, "measured")
+    assert sorted(event.id for event in device.store.raw.events()) == sorted(event.id for event in left)
+    bench.close()
+    oracle.close()
