@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -90,6 +91,7 @@ def main() -> None:
     kind = file_system(arguments.folder)
     if kind in {"tmpfs", "ramfs"}:
         raise SystemExit(f"{arguments.folder} is a {kind}: nothing would be written; name a folder on a disk")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or gigabytes and an agent would stay behind
     folder = Path(tempfile.mkdtemp(prefix="b", dir=arguments.folder.resolve()))
     try:
         if arguments.large:

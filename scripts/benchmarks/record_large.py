@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 GB = 10**9
 RUNS = 5
 EVENTS = {50: 20_000, 1000: 60_000}  # batch → events of one measurement
-FILLER_FIELDS = 8
-FILLER_BATCH = 400  # events of 2 kB in one line
+FILLER_FIELDS = 4
+FILLER_BATCH = 800  # events of 1 kB in one line, which are too many to be merged later
 
 
 def grow(folder: Path, size_gb: float, kind: str) -> str:

@@ -2,7 +2,7 @@
 
 python recorder_peers.py NAME EVENTS BATCH FOLDER. Each peer keeps events in its own manner, as it comes: Glean appends
 a line for each event to a file, OpenTelemetry's batch processor hands BATCH records at a time to its exporter, which
-appends them as one line of OTLP JSON and flushes. Neither calls fsync, so a power cut may take what they kept.
+appends them as one line of OTLP JSON and flushes. Neither waits for the disk: a power cut may take what they kept.
 """
 
 from __future__ import annotations
