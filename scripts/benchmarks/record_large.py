@@ -30,7 +30,7 @@ def grow(folder: Path, size_gb: float, kind: str) -> str:
     free = shutil.disk_usage(folder).free
     if free < 2 * size_gb * GB:
         raise SystemExit(f"{folder} has {free / GB:.0f} GB free; this wants {2 * size_gb:.0f}")
-    agent = install(folder / "l", _policy())
+    agent = install(folder / "l", _policy(), f"max_database_bytes = {round(2 * size_gb * GB)}\n")
     begin_window(agent)
     lines = [
         f"Medians of {RUNS}; {kind}; events with ids.",
