@@ -121,7 +121,11 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
         "`$XDG_STATE_HOME/discreet`, else `~/.local/state/discreet`."
     ),
     "AgentConfig.socket": (
-        "Unix socket, mode 0660. Empty: `$XDG_RUNTIME_DIR/discreet/agent.sock`, else `/run/discreet/agent.sock`."
+        "Unix socket. Empty: `$XDG_RUNTIME_DIR/discreet/agent.sock`, else `/run/discreet/agent.sock`."
+    ),
+    "AgentConfig.socket_mode": "Who may open the socket: its owner, its group (`0660`), everybody (`0666`).",
+    "AgentConfig.socket_group": (
+        "Group of the socket; the agent's user must be in it, and the folder must let it pass. Empty: the agent's own."
     ),
     "AgentConfig.http": (
         "Where OTLP/HTTP is taken: a loopback address and port, like `127.0.0.1:4318`. Empty: nowhere. Senders that "

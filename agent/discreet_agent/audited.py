@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from discreet_agent.consent import Word, privacy_class, write_word
 from discreet_agent.device import OpenDevice, open_device
-from discreet_agent.receive.lines import Query, decode_line
+from discreet_agent.receive.lines import Greeting, Query, decode_line
 from discreet_contract.audit.device_path import Charge
 
 if TYPE_CHECKING:
@@ -63,4 +63,4 @@ def open_audited(folder: Path, policy: VerifiedPolicy, clock: Clock) -> Iterator
 
 def _events_in(line: bytes) -> list[Received]:
     content = decode_line(line)
-    return [] if isinstance(content, Query) else content
+    return [] if isinstance(content, Query | Greeting) else list(content)

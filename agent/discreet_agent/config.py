@@ -16,6 +16,10 @@ from discreet_contract.policy.terms import HexKey
 HINT = "docs/operations.md lists every key; deploy/device/agent.toml is a sample"
 
 
+# Connecting takes the right to write; the owner always has it, nobody ever executes a socket.
+SocketMode = Annotated[str, msgspec.Meta(pattern="^0?6[06][06]$", description="`0600`, `0660`, `0606` or `0666`")]
+
+
 class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """agent.toml. Relative paths count from the file's own folder."""
 
@@ -25,6 +29,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     witness: HexKey | Literal[""] = ""  # public key whose signature every log head must bear
     state_dir: str = ""
     socket: str = ""
+    socket_mode: SocketMode = "0660"
+    socket_group: str = ""
     http: str = ""  # loopback address and port for OTLP/HTTP
     resend_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 60.0  # first wait for a receipt
     min_free_disk_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64_000_000
@@ -51,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True):
     broker: Broker
     state_dir: Path
     socket: Path
+    socket_mode: int
+    socket_group: str
     http: str
     resend_seconds: float
     min_free_disk_bytes: int
@@ -75,6 +83,8 @@ def load_settings(named: Path | None) -> Settings:
         broker=config.broker.anchored(base),
         state_dir=base / config.state_dir if config.state_dir else _state_dir(),
         socket=base / config.socket if config.socket else _socket(),
+        socket_mode=int(config.socket_mode, 8),
+        socket_group=config.socket_group,
         http=config.http,
         resend_seconds=config.resend_seconds,
         min_free_disk_bytes=config.min_free_disk_bytes,

@@ -3,51 +3,48 @@
 Everything that touches the store runs in the event loop's thread. Once a second a tick
 looks at consent, closes windows that are over and sends what is due; trouble that may
 pass is logged and tried again at the next tick, any other ends the process loudly.
-Where the folder cannot be opened, `waiting` serves the socket until it can.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import signal
+import os
 from collections import Counter
 from contextlib import AsyncExitStack
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from discreet_agent import status
-from discreet_agent.device import DATABASE, OpenDevice, open_device
+from discreet_agent.device import DATABASE
 from discreet_agent.disk import FreeDisk
 from discreet_agent.event import Batch, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
-from discreet_agent.policies import Policies, in_force
+from discreet_agent.policies import in_force
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.purge_request import mark_obeyed, read_request
+from discreet_agent.receive.door import Door
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
+from discreet_agent.senders import Senders
 from discreet_agent.store.aside import forget_copy, forget_old_copy
 from discreet_agent.storing import Storing
-from discreet_agent.waiting import wait_for_store
 from discreet_contract.beacon import read_beacon
-from discreet_contract.broker import backoff_seconds
-from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
 from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, SignatureRefusedError, StoreError
-from discreet_contract.policy.obey import Trust
-from discreet_contract.state_folder import make_state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from discreet_agent.config import Settings
+    from discreet_agent.device import OpenDevice
+    from discreet_agent.policies import Policies
     from discreet_agent.receive.edge import HttpEdge
+    from discreet_contract.clock import Clock
     from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
-WAIT_SECONDS = 10.0  # at most between two attempts to open the folder
 TIDY_MS = 5  # of every tidying turn, so that nobody who sends events waits for it
 TIDY_PAUSE_SECONDS = 0.02
 
@@ -72,6 +69,9 @@ class Daemon:
             settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived, self._time_arrived
         )
         self._storing = Storing(device, FreeDisk(settings.state_dir, settings.min_free_disk_bytes))
+        door = Door(settings.socket, settings.socket_mode, settings.socket_group)
+        self._senders = Senders(self._policy.senders, os.geteuid())
+        self._receiver = SocketReceiver(door, self._record, self._answer, lambda: self._senders)
         self._http: HttpEdge | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -90,9 +90,9 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(self._give_up)
         async with AsyncExitStack() as stack:
-            receiver = SocketReceiver(self._settings.socket, lambda e: self._record([Batch("", e)]), self._answer)
-            await receiver.start()
-            stack.push_async_callback(receiver.close)
+            await self._receiver.start()
+            stack.callback(self._write_last)  # after the receiver has closed
+            stack.push_async_callback(self._receiver.close)
             await self._listen_on_http(stack)
             stack.callback(self._link.close)
             log.info(
@@ -111,6 +111,12 @@ class Daemon:
         if self._fatal is not None:
             raise self._fatal
         log.info("stopped")
+
+    def _write_last(self) -> None:
+        try:
+            self._device.pipeline.write_refusals()
+        except RetryableError as exc:
+            log.warning("the last refusals are not counted", problem=str(exc), next_step=exc.hint)
 
     async def _listen_on_http(self, stack: AsyncExitStack) -> None:
         if not self._settings.http:
@@ -194,6 +200,7 @@ class Daemon:
             if newest.digest != self._in_force.digest:
                 self._device.pipeline.adopt(newest)
                 self._in_force = newest
+                self._senders = Senders(self._policy.senders, os.geteuid())
                 log.info("policy in force", version=self._policy.version, source=self._policies.source)
             self._write_trail()
         except RetryableError as exc:
@@ -243,7 +250,11 @@ class Daemon:
     def _uncounted(self) -> dict[str, Counter[Any]]:
         """Refusals by reason that are not written down yet."""
         of_requests = Counter[Any]() if self._http is None else self._http.uncounted
-        return {"policies_refused": self._policies.uncounted, "requests_refused": of_requests}
+        return {
+            "policies_refused": self._policies.uncounted,
+            "requests_refused": of_requests,
+            "connections_hung_up": self._receiver.hung_up,
+        }
 
     def _hear_time(self) -> None:
         """The aggregator's word for what time it is; one that the broker had kept says that its time has come."""
@@ -265,8 +276,8 @@ class Daemon:
         from discreet_agent.receive.host import sample_host
 
         self._next_sample_ms = now_ms + seconds(host.every) * 1000
-        sample = sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())
-        self._record([Batch("", [sample])])
+        event = sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())
+        self._record([Batch("", [event])])
 
     def _send(self) -> None:
         if not self._link.connected:
@@ -332,14 +343,26 @@ class Daemon:
                     pipeline.anomalies,
                     pipeline.is_absence_held,
                 )
-                return status.describe(store, self._policies, self._device.consent, how)
+                said = status.describe(store, self._policies, self._device.consent, how)
+                return said | {"contracts": pipeline.admission.contracts()}
             case "sent":
                 return {"sent": status.describe_sent(store.outbox)}
             case "ledger":
                 return status.describe_ledger(store.ledger)
             case "policies":
                 return {"policies": status.describe_trail(store.trail)}
-        return {"error": "UNKNOWN_QUERY", "detail": "known: status, sent, ledger, policies"}
+            case "quarantine":
+                return {"quarantine": status.describe_quarantine(self._device.pipeline.admission.quarantined())}
+            case "clear_quarantine":
+                return self._clear_quarantine()
+        known = "status, sent, ledger, policies, quarantine, clear_quarantine"
+        return {"error": "UNKNOWN_QUERY", "detail": f"known: {known}"}
+
+    def _clear_quarantine(self) -> dict[str, Any]:
+        refusal = self._device.consent.refusal(self._policy)
+        if refusal is not None:  # P6: deleting writes too
+            return {"error": "CONSENT_OFF", "detail": refusal, "next": "`discreet agent purge` forgets it all the same"}
+        return {"cleared": self._device.pipeline.admission.clear_quarantine()}
 
     def _policy_arrived(self, content: bytes) -> None:
         """Called in the MQTT thread; judged at the next tick, so that a flood of policies costs one a second."""
@@ -366,33 +389,3 @@ class Daemon:
         self._courier.settled(receipts)
         if settled:
             log.info("receipts", settled=settled, waiting=self._device.store.outbox.waiting())
-
-
-def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
-    """Open the device and serve until SIGTERM or SIGINT; wait where that cannot be done now, and say so.
-
-    After a corrupt database, which is set aside, the device is opened anew. Each time the pause grows.
-    """
-    clock = clock or SystemClock()
-    for attempt in count():
-        try:
-            _open_and_serve(settings, clock)
-        except (RetryableError, CorruptStoreError) as exc:
-            if asyncio.run(wait_for_store(settings.socket, exc, backoff_seconds(attempt, cap=WAIT_SECONDS))):
-                continue
-        return
-
-
-def _open_and_serve(settings: Settings, clock: Clock) -> None:
-    make_state_folder(settings.state_dir)
-    policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
-    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits) as device:
-        asyncio.run(_serve(settings, policies, device, clock))
-
-
-async def _serve(settings: Settings, policies: Policies, device: OpenDevice, clock: Clock) -> None:
-    daemon = Daemon(settings, policies, device, clock)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, daemon.stop)
-    await daemon.run()

@@ -22,7 +22,7 @@ from discreet_agent.device import OpenDevice, open_device
 from discreet_agent.event import EventLine
 from discreet_agent.link import MqttLink
 from discreet_agent.publish import Courier, read_receipts
-from discreet_agent.receive.lines import Query, decode_line
+from discreet_agent.receive.lines import Greeting, Query, decode_line
 from discreet_contract.broker import Broker
 from discreet_contract.clock import ManualClock, ReplayClock
 from discreet_contract.durations import seconds
@@ -255,6 +255,7 @@ class _FleetWindow:
 def _decode(raw: msgspec.Raw) -> EventLine:
     """A recorded line, through the same door as one from the socket."""
     content = decode_line(bytes(raw))
-    if isinstance(content, Query) or not isinstance(content[0], EventLine) or not isinstance(content[0].time, int):
+    event = None if isinstance(content, Query | Greeting) else content[0]
+    if not isinstance(event, EventLine) or not isinstance(event.time, int):
         raise PermanentError("a replayed line is one event with its time in milliseconds")
-    return content[0]
+    return event

@@ -18,7 +18,7 @@ from pathlib import Path
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
-from discreet_agent.client import ask
+from discreet_agent.ask import ask
 from discreet_agent.device import open_device
 from discreet_agent.event import EventLine
 from discreet_contract.broker import Broker

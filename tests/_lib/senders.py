@@ -5,7 +5,7 @@ import threading
 import time
 from collections import Counter
 
-from discreet_agent.client import ask
+from discreet_agent.ask import ask
 from discreet_agent.tally import conclude
 from discreet_contract.clock import window_start
 from discreet_contract.errors import AgentUnreachableError

@@ -2,33 +2,24 @@
 
 import asyncio
 import json
+import os
 import socket as sockets
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from discreet_agent.event import EventLine, EventRefusal, Refused
+from discreet_agent.event import EventRefusal
+from discreet_agent.receive.bounds import MAX_CONNECTIONS, UNANSWERED_LINES
+from discreet_agent.receive.door import Door
+from discreet_agent.receive.group import GROUP_EVENTS
 from discreet_agent.receive.lines import MAX_LINE_BYTES
-from discreet_agent.receive.socket import GROUP_EVENTS, MAX_CONNECTIONS, UNANSWERED_LINES, SocketReceiver
+from discreet_agent.receive.socket import SocketReceiver
+from discreet_agent.senders import Senders
 from discreet_contract.errors import ConfigError
+from receiving import Recorder
 
 EVENT = {"signal": "door.opened", "version": "1-0-0", "time": 1, "fields": {"seconds": 1}}
-
-
-class Recorder:
-    """Keeps what it is given; refuses what was refused before."""
-
-    def __init__(self):
-        self.groups = []
-
-    def __call__(self, received):
-        self.groups.append(list(received))
-        return [item if isinstance(item, Refused) else None for item in received]
-
-    @property
-    def events(self):
-        return [item for group in self.groups for item in group if isinstance(item, EventLine)]
 
 
 @pytest.fixture
@@ -37,12 +28,15 @@ def path():
         yield Path(folder) / "agent.sock"
 
 
-def serve(path, conversation):
+def serve(path, conversation, senders=None, own_uid=None):
     """Run a receiver and a conversation with it; returns (recorder, what the conversation returned)."""
+    known = Senders(senders or {}, os.geteuid() if own_uid is None else own_uid)
 
     async def both():
         recorder = Recorder()
-        receiver = SocketReceiver(path, recorder, lambda name: {"you asked": name, "groups": len(recorder.groups)})
+        receiver = SocketReceiver(
+            Door(path), recorder, lambda name: {"you asked": name, "groups": len(recorder.groups)}, lambda: known
+        )
         await receiver.start()
         try:
             return recorder, await asyncio.wait_for(conversation(path), 20)
@@ -142,7 +136,7 @@ def test_a_socket_that_nobody_serves_is_replaced_a_served_one_is_not(path):
 
     async def second(path):
         with pytest.raises(ConfigError, match="another agent listens"):
-            await SocketReceiver(path, Recorder(), dict).start()
+            Door(path).open()
         await asyncio.sleep(0.05)  # the first one still has to take and drop the probe's connection
 
     serve(path, second)
@@ -150,13 +144,9 @@ def test_a_socket_that_nobody_serves_is_replaced_a_served_one_is_not(path):
 
 def test_a_path_that_cannot_be_bound_is_explained(tmp_path):
     """Too long for a socket."""
-
-    async def start():
-        with pytest.raises(ConfigError, match="cannot listen") as error:
-            await SocketReceiver(tmp_path / ("x" * 200), Recorder(), dict).start()
-        return error.value.hint
-
-    assert "short path" in asyncio.run(start())
+    with pytest.raises(ConfigError, match="cannot listen") as error:
+        Door(tmp_path / ("x" * 200)).open()
+    assert "short path" in error.value.hint
 
 
 def test_the_socket_is_not_for_everybody(path):
@@ -224,10 +214,6 @@ def test_there_is_a_limit_to_connections(path):
 def test_a_file_that_is_no_socket_is_left_alone(path):
     """A wrong path in the configuration must not cost a file."""
     path.write_text("precious")
-
-    async def start():
-        with pytest.raises(ConfigError, match="not a socket"):
-            await SocketReceiver(path, Recorder(), dict).start()
-
-    asyncio.run(start())
+    with pytest.raises(ConfigError, match="not a socket"):
+        Door(path).open()
     assert path.read_text() == "precious"

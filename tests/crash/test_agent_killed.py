@@ -45,7 +45,7 @@ def test_killed_while_events_come_in(lone, kills):
     began = time.monotonic()
     lone.start_agent()
     lone.wait_until(lone.socket.exists, "the agent is up")
-    start_seconds = time.monotonic() - began
+    start_seconds = min(time.monotonic() - began, 0.8)  # measured beside other tests it may be anything
     for sender in senders:
         sender.start()
     chance, at_work = random.SystemRandom(), 0

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from discreet_agent.event import EventRefusal
+from discreet_agent.receive.bounds import HangUp
 from discreet_agent.receive.http_messages import HttpRefusal
 from discreet_agent.store.head import Halt
 from discreet_aggregator.estimate import Status
@@ -207,3 +208,16 @@ def test_every_table_is_in_the_data_flow():
     assert len(named) >= 18
     dropped = tables(AGENT, r"drop table (\w+)")
     assert [name for name in named if name not in dropped and f"| `{name}` |" not in DATA_FLOW] == []
+
+
+@pytest.mark.parametrize("reason", HangUp)
+def test_every_reason_to_hang_up_is_documented(reason):
+    assert f"| `{reason.value}` |" in OPERATIONS
+
+
+def test_every_reason_to_drop_of_the_client_is_documented():
+    named = {text for text in literals(AGENT / "client.py") if re.fullmatch(r"[A-Z]+_?[A-Z]+", text)}
+    agent_readme = (ROOT / "agent" / "README.md").read_text(encoding="utf-8")
+    own = named - set(EventRefusal) | {"TOO_LARGE"}
+    assert len(own) == 6
+    assert {reason for reason in own if f"| `{reason}` |" not in agent_readme} == set()

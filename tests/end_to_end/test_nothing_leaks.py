@@ -6,7 +6,7 @@ import time
 import zlib
 
 from deployment import Listener
-from discreet_agent.client import ask
+from discreet_agent.ask import ask
 from discreet_agent.store.keys import KEYS, Bucket, KeyRing
 from discreet_agent.store.keys import unseal as unseal_block
 from discreet_contract.envelope import encode_key_id, unseal

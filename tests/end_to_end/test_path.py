@@ -7,7 +7,7 @@ import time
 import pytest
 
 from deployment import MINUTE, Listener, event
-from discreet_agent.client import ask
+from discreet_agent.ask import ask
 from discreet_agent.device import open_device
 from discreet_agent.link import MqttLink
 from discreet_contract.broker import Broker

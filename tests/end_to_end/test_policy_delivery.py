@@ -6,7 +6,7 @@ import time
 import msgspec
 from nacl.signing import SigningKey
 
-from discreet_agent.client import ask
+from discreet_agent.ask import ask
 from discreet_contract.policy.bundle import MAX_BUNDLE_BYTES, make_bundle
 from discreet_contract.policy.compile import build_policy, canonicalize
 from discreet_contract.policy.log import PolicyLog

@@ -13,7 +13,7 @@ from contextlib import closing
 import pytest
 
 from device_bench import START, make_policy, opening
-from discreet_agent.client import ask
+from discreet_agent.ask import ask
 from discreet_agent.consent import Word, privacy_class, write_word
 from discreet_agent.device import DATABASE
 from discreet_agent.store.schema import MIGRATIONS

@@ -11,7 +11,7 @@ import pytest
 
 from canaries import EVENT_ID, FORMS, NOTE, NUMBER, REFUSED, SIDE, UNDECLARED, found_in, search
 from device_bench import HOUR, START, Bench, make_policy, opening
-from discreet_agent.client import ask
+from discreet_agent.ask import ask
 from discreet_agent.device import DATABASE, open_device
 from discreet_agent.steps.purge import Purge
 from discreet_agent.store.aside import set_aside_at_ms

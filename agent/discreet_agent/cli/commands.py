@@ -1,16 +1,16 @@
-"""`discreet agent`: on, off, run, status, emit, sent, ledger, policies."""
+"""`discreet agent`: on, off, run, status, emit, sent, ledger, policies; the others stand in the modules beside it."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from discreet_agent.cli import data
+from discreet_agent.cli import data, quarantine
+from discreet_agent.cli.emit import emit
 from discreet_agent.cli.options import config_option, json_option, policy_in_force
 from discreet_agent.config import load_settings
 from discreet_contract.errors import ExitCode, PermanentError, StoreError
@@ -18,6 +18,9 @@ from discreet_contract.state_folder import make_state_folder
 
 if TYPE_CHECKING:
     from discreet_agent.config import Settings
+
+
+_KEPT = {True: "kept", False: "broken", None: "open"}
 
 
 @click.group()
@@ -34,7 +37,7 @@ def run(config: Path | None) -> None:
     Example:
       discreet agent run --config agent.toml
     """
-    from discreet_agent.daemon import run_daemon
+    from discreet_agent.run import run_daemon
     from discreet_contract.log import configure_logging
 
     settings = load_settings(config)
@@ -95,50 +98,10 @@ def status_command(config: Path | None, *, as_json: bool) -> None:
     Example:
       discreet agent status --json
     """
-    from discreet_agent.client import ask
+    from discreet_agent.ask import ask
 
     answer = ask(load_settings(config).socket, b'{"query": "status"}')
     click.echo(json.dumps(answer) if as_json else "\n".join(_status_lines(answer)))
-
-
-@agent.command()
-@click.argument("event", required=False)
-@config_option
-@json_option
-def emit(event: str | None, config: Path | None, *, as_json: bool) -> None:
-    """Send one EVENT (JSON), or JSON lines from standard input, to the running agent.
-
-    Exits 1 if any event was refused.
-
-    \b
-    Example:
-      discreet agent emit '{"signal": "door.opened", "version": "1-0-0",
-                            "time": "2026-11-23T08:00:00Z", "fields": {}}'
-    """
-    from discreet_agent.client import ask_each
-
-    lines = (
-        [event.replace("\n", " ").encode()]
-        if event is not None
-        else (line for line in sys.stdin.buffer if line.strip())
-    )
-    if event is not None and not event.strip():
-        raise click.UsageError("EVENT is empty")
-    answers = list(ask_each(load_settings(config).socket, lines))
-    if any("ok" not in answer for answer in answers):
-        raise click.UsageError("a line asks instead of telling; use `discreet agent status`, `sent` or `ledger`")
-    accepted = sum(answer.get("ok", 0) for answer in answers)
-    refused = [
-        {"line": number} | item for number, answer in enumerate(answers, 1) for item in answer.get("refused", [])
-    ]
-    if as_json:
-        click.echo(json.dumps({"ok": accepted, "refused": refused}))
-    else:
-        click.echo(f"ok {accepted}, refused {len(refused)}")
-        for item in refused:
-            click.echo(f"  line {item['line']}, event {item['index']}: {item['reason']}: {item['detail']}", err=True)
-    if refused:
-        click.get_current_context().exit(ExitCode.FAILED)
 
 
 @agent.command()
@@ -310,11 +273,13 @@ def _stored_lines(answer: dict[str, Any]) -> list[str]:
     if answer["last_refusal"]:
         lines.append(f"refused   {answer['last_refusal']}")
     lines += [f"unusual   {anomaly['at']}  {anomaly['explanation']}" for anomaly in answer["anomalies"]]
+    for name, contract in answer["contracts"].items():
+        lines.append(f"contract  {name}: {_KEPT[contract['kept']]}: {contract['why']}")
     for name, reasons in answer["counters"].items():
         counted = ", ".join(f"{reason} {count}" if reason else f"{count}" for reason, count in reasons.items())
         lines.append(f"{name}: {counted}")
     return lines
 
 
-for _command in (data.purge, data.export_command, data.forgotten, data.inspect):
+for _command in (emit, data.purge, data.export_command, data.forgotten, data.inspect, quarantine.quarantine):
     agent.add_command(_command)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from discreet_agent.event import Batch, Refused
 
-    RecordGroup = Callable[[Sequence[Batch]], Sequence[Refused | None]]
+    Outcomes: TypeAlias = Sequence[Refused | None]
+    RecordGroup = Callable[[Sequence[Batch]], Outcomes]
 
-GROUP_EVENTS = 1000  # a group this large is committed at once
+GROUP_EVENTS = 1000  # a group this large is committed at once,
+GROUP_BYTES = 1_048_576  # or this large (decoded it may take twenty times as much),
 GROUP_SECONDS = 0.005  # a smaller one after this wait
 
 
@@ -21,20 +23,25 @@ class GroupCommit:
 
     def __init__(self, record: RecordGroup) -> None:
         self._record = record
-        self._pending: list[tuple[Batch, asyncio.Future[Sequence[Refused | None]]]] = []
-        self._pending_events = 0
+        self._pending: list[tuple[Batch, Callable[[Outcomes], None]]] = []
+        self._pending_events = self._pending_bytes = 0
         self._flush_handle: asyncio.TimerHandle | None = None
 
-    async def commit(self, batch: Batch) -> Sequence[Refused | None]:
-        """Store a batch with the next group; returns after the commit."""
-        loop = asyncio.get_running_loop()
-        stored: asyncio.Future[Sequence[Refused | None]] = loop.create_future()
-        self._pending.append((batch, stored))
+    def take(self, batch: Batch, tell: Callable[[Outcomes], None], size: int = 0) -> None:
+        """Store a batch of so many bytes with the next group; `tell` is called after the commit, at once if need be."""
+        self._pending.append((batch, tell))
         self._pending_events += len(batch.items)
-        if self._pending_events >= GROUP_EVENTS:
+        self._pending_bytes += size
+        if self._pending_events >= GROUP_EVENTS or self._pending_bytes >= GROUP_BYTES:
             self.flush()
         elif self._flush_handle is None:
-            self._flush_handle = loop.call_later(GROUP_SECONDS, self.flush)
+            self._flush_handle = asyncio.get_running_loop().call_later(GROUP_SECONDS, self.flush)
+
+    async def commit(self, batch: Batch) -> Outcomes:
+        """Store a batch with the next group; returns after the commit."""
+        stored: asyncio.Future[Outcomes] = asyncio.get_running_loop().create_future()
+        # A request whose client has gone may have been cancelled.
+        self.take(batch, lambda outcomes: None if stored.done() else stored.set_result(outcomes))
         return await stored
 
     def flush(self) -> None:
@@ -42,13 +49,12 @@ class GroupCommit:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
-        group, self._pending, self._pending_events = self._pending, [], 0
+        group, self._pending, self._pending_events, self._pending_bytes = self._pending, [], 0, 0
         if not group:
             return
         outcomes = self._record([batch for batch, _ in group])
         start = 0
-        for batch, stored in group:
+        for batch, tell in group:
             end = start + len(batch.items)
-            if not stored.done():  # a request whose client has gone may have been cancelled
-                stored.set_result(outcomes[start:end])
+            tell(outcomes[start:end])
             start = end

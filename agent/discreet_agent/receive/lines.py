@@ -1,26 +1,46 @@
-"""One line of JSON → event lines, or a query.
+"""One line of JSON → event lines, a query, or a word about the connection.
 
-A batch's events are decoded one by one, so that a bad event refuses itself only.
+A whole line is decoded in one call. Only where that fails are its events decoded one by one, so that a bad event
+refuses itself only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import msgspec
 
-from discreet_agent.event import EventLine, EventRefusal, Received, Refused
+from discreet_agent.event import EventLine, EventRefusal, Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from discreet_agent.event import Received
 
 MAX_LINE_BYTES = 1_048_576
 MAX_BATCH_EVENTS = 10_000
 
 
+class _Batch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """Many events, all of them well-formed: what nearly every line is."""
+
+    events: Annotated[list[EventLine], msgspec.Meta(max_length=MAX_BATCH_EVENTS)]
+
+
 class _Line(msgspec.Struct, frozen=True):
-    """Just enough of a line to tell what it is."""
+    """Just enough of any other line to tell what it is."""
 
     events: list[msgspec.Raw] | None = None
     query: Annotated[str, msgspec.Meta(max_length=32)] | None = None
+    token: object = None
+    answers: object = None
+
+
+class _Greeting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    token: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None
+    answers: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,37 +50,70 @@ class Query:
     name: str
 
 
-_line_decoder = msgspec.json.Decoder(_Line)
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What holds for a connection from this line on; None leaves it as it was. Of a token only the digest is kept."""
+
+    token_sha256: str | None = field(default=None, repr=False)
+    answers: bool | None = None
+
+
+Said: TypeAlias = "Sequence[Received] | Query | Greeting"
+
+_BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_batch_decoder = msgspec.json.Decoder(_Batch)
 _event_decoder = msgspec.json.Decoder(EventLine)
+_line_decoder = msgspec.json.Decoder(_Line)
+_greeting_decoder = msgspec.json.Decoder(_Greeting)
+
+# msgspec's own messages may quote a value; the rule is enough to mend the sender.
+_NO_LINE = 'a line is a JSON object: an event, {"events": […]} or {"query": "…"}'
+_NO_EVENT = "an event has signal, version, time and fields of numbers, text or true/false"
+_NO_GREETING = 'a greeting is {"token": "…"}, {"answers": false} or both, no more'
 
 
-def decode_line(line: bytes) -> list[Received] | Query:
+def decode_line(line: bytes | bytearray) -> Said:
     """What a sender's line holds. Never raises: what cannot be read is a refusal."""
     if len(line) > MAX_LINE_BYTES:
-        return [too_large()]
+        return [too_large(len(line))]
+    try:
+        return _batch_decoder.decode(line).events if b'"events"' in line[:16] else [_event_decoder.decode(line)]
+    except _BROKEN:
+        return _decode_carefully(line)
+
+
+def too_large(size_bytes: int = MAX_LINE_BYTES + 1) -> Refused:
+    """The refusal of a line that was not even read to its end."""
+    return Refused(EventRefusal.TOO_LARGE, f"a line has at most {MAX_LINE_BYTES} bytes", size_bytes)
+
+
+def _decode_carefully(line: bytes | bytearray) -> Said:
     try:
         head = _line_decoder.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return [Refused(EventRefusal.MALFORMED, 'a line is a JSON object: an event, {"events": […]} or {"query": "…"}')]
+    except _BROKEN:
+        return [Refused(EventRefusal.MALFORMED, _NO_LINE, len(line))]
     if head.query is not None:
         return Query(head.query)
+    if head.token is not None or head.answers is not None:
+        return _decode_greeting(line)
     if head.events is None:
         return [_decode_event(line)]
     if len(head.events) > MAX_BATCH_EVENTS:
-        return [Refused(EventRefusal.BATCH_TOO_LONG, f"a batch has at most {MAX_BATCH_EVENTS} events")]
+        return [Refused(EventRefusal.BATCH_TOO_LONG, f"a batch has at most {MAX_BATCH_EVENTS} events", len(line))]
     return [_decode_event(raw) for raw in head.events]
 
 
-def too_large() -> Refused:
-    """The refusal of a line that was not even read to its end."""
-    return Refused(EventRefusal.TOO_LARGE, f"a line has at most {MAX_LINE_BYTES} bytes")
+def _decode_greeting(line: bytes | bytearray) -> Said:
+    try:
+        greeting = _greeting_decoder.decode(line)
+    except _BROKEN:
+        return [Refused(EventRefusal.MALFORMED, _NO_GREETING, len(line))]
+    digest = None if greeting.token is None else hashlib.sha256(greeting.token.encode()).hexdigest()
+    return Greeting(digest, greeting.answers)
 
 
-def _decode_event(raw: bytes | msgspec.Raw) -> Received:
+def _decode_event(raw: bytes | bytearray | msgspec.Raw) -> Received:
     try:
         return _event_decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        # msgspec's message may quote a value; the rule is enough to mend the sender.
-        return Refused(
-            EventRefusal.MALFORMED, "an event has signal, version, time and fields of numbers, text or true/false"
-        )
+    except _BROKEN:
+        return Refused(EventRefusal.MALFORMED, _NO_EVENT, len(raw))

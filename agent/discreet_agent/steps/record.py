@@ -1,11 +1,11 @@
-"""An event comes in: validate → known id? → raw block → tallies → corrections; one commit for many events."""
+"""An event comes in: admit → known id? → raw block → tallies → corrections; one commit for many events."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from discreet_agent.event import Event, EventRefusal, Refused
-from discreet_agent.validate import validate
+from discreet_agent.steps.admit import Admission
 from discreet_contract.errors import RetryableError
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from discreet_agent.steps.tallying import Tallying
     from discreet_agent.steps.watch import Watching
     from discreet_agent.store.store import Store
+
+    Digests = dict[tuple[str, str], bytes]  # (sender, id) of new events → what the id is known by
 
 _KNOWN = Refused(EventRefusal.DUPLICATE, "an event with this id came in before")
 _RETRACTED = Refused(EventRefusal.RETRACTED, "the event with this id was retracted before it came")
@@ -36,6 +38,7 @@ class Recording:
         watching: Watching,
     ) -> None:
         self._store = store
+        self.admission = Admission(device, store, layer)
         self._layer = layer
         self._tallying = tallying
         self._correcting = correcting
@@ -47,12 +50,13 @@ class Recording:
     def adopt(self, device: Device) -> None:
         """Go on under this device's policy."""
         self._device = device
-        self._signals = device.rules.signals
+        self.admission.adopt(device)
 
     def record(self, batches: Sequence[Batch]) -> list[Refused | None]:
         """See `Pipeline.record_group`."""
         refusal = self._device.why_off
         if refusal is not None:  # P6: not even the refusal is written down
+            self.admission.drop_pending()
             return [Refused(EventRefusal.CONSENT_OFF, refusal) for batch in batches for _ in batch.items]
         outcomes, fresh = self._check(batches)
         taken = [item for item in outcomes if isinstance(item, Event)]
@@ -72,63 +76,67 @@ class Recording:
             if isinstance(item, Refused):
                 self._unwritten[item.reason] = self._unwritten.get(item.reason, 0) + 1
 
-    def write_refusals(self) -> None:
-        """Write down what was only counted, in a transaction of its own, if there is anything."""
-        if self._unwritten:
+    def write_refusals(self, *, at_once: bool = False) -> None:
+        """Write down what was only counted, in a transaction of its own, if there is anything and not too often."""
+        if (at_once or self.admission.may_write) and (self._unwritten or self.admission.has_news):
             with self._store.transaction():
                 self._write_refusals()
+                self.admission.write()
             self._unwritten.clear()
+            self.admission.written()
 
-    def _check(self, batches: Sequence[Batch]) -> tuple[list[Event | Refused], set[bytes]]:
+    def _check(self, batches: Sequence[Batch]) -> tuple[list[Event | Refused], Digests]:
         """Each item's event or refusal, and the ids that nobody knew yet."""
-        now_ms = self._device.clock.now_ms()
-        fresh: set[bytes] = set()
+        fresh: Digests = {}
         self._may_be_retracted = self._store.seen.any_retracted()
         outcomes: list[Event | Refused] = []
         for batch in batches:
-            for item in batch.items:
-                checked = item if isinstance(item, Refused) else validate(item, self._signals, now_ms, batch.sender)
-                if isinstance(checked, Event) and checked.id is not None:
-                    checked = self._refuse_known(checked, fresh)
-                outcomes.append(checked)
+            outcomes += [self._refuse_known(admitted, fresh) for admitted in self.admission.admit(batch)]
         return outcomes, fresh
 
-    def _refuse_known(self, event: Event, fresh: set[bytes]) -> Event | Refused:
-        assert event.id is not None  # noqa: S101 - asked by the caller
-        digest = self._layer.digest(event.sender, event.id)
-        if digest in fresh or self._layer.is_known(digest):
+    def _refuse_known(self, event: Event | Refused, fresh: Digests) -> Event | Refused:
+        if isinstance(event, Refused) or event.id is None:
+            return event
+        said = (event.sender, event.id)
+        if said in fresh:
+            return _KNOWN
+        digest = self._layer.digest(*said)
+        if self._layer.is_known(digest):
             return _KNOWN
         if self._may_be_retracted and self._store.seen.is_retracted(digest):
             return _RETRACTED
-        fresh.add(digest)
+        fresh[said] = digest
         return event
 
-    def _store_all(self, outcomes: list[Event | Refused], taken: Sequence[Event], fresh: set[bytes]) -> None:
+    def _store_all(self, outcomes: list[Event | Refused], taken: Sequence[Event], fresh: Digests) -> None:
         events = [event for event in taken if event.retracts is None]
         arrival = self._layer.arrival()
         grouped = self._layer.bucketed(events, arrival)
+        dropped = self.admission.take_dropped()
         with self._store.transaction():
-            self._layer.append(grouped, arrival)
+            self._layer.append(grouped, arrival, fresh)
             if arrival.is_dated:
                 self._tallying.take(events)
             if len(events) < len(taken):
                 self._correct(outcomes, fresh)
             self._layer.save_clock()
             self._store.count("events_accepted", by=len(events))
+            for signal, fields in dropped.items():
+                self._store.count("fields_dropped", signal, fields)
             self.count_refused(outcomes)
             self._write_refusals()
         self._unwritten.clear()
-        self._layer.learn(fresh)
+        self._layer.learn(fresh.values())
         if arrival.is_dated:
             self._watching.take(events)
 
-    def _correct(self, outcomes: list[Event | Refused], fresh: set[bytes]) -> None:
+    def _correct(self, outcomes: list[Event | Refused], fresh: Digests) -> None:
         """Corrections after all events of the group: what they take back may have come with them."""
         for index, item in enumerate(outcomes):
             if isinstance(item, Refused) or item.retracts is None:
                 continue
             digest = self._layer.digest(item.sender, item.retracts)
-            is_known = digest in fresh or self._layer.is_known(digest)
+            is_known = (item.sender, item.retracts) in fresh or self._layer.is_known(digest)
             refusal = self._correcting.take(item, is_known=is_known)
             if refusal is not None:
                 outcomes[index] = refusal

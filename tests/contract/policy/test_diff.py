@@ -40,6 +40,13 @@ TABLE = [
     (("per_28_days: 4.0", "per_28_days: 5.0"), "budget.per_28_days", "compatible", "regressing"),
     (("lifetime: 120.0", "lifetime: 100.0"), "budget.lifetime", "compatible", "improving"),
     (("lateness: 2h", "lateness: 3h"), "lateness", "compatible", "neutral"),
+    (("lateness: 2h", "lateness: 2h\nundeclared: refuse"), "undeclared", "breaking", "neutral"),
+    (
+        ("lateness: 2h", "lateness: 2h\ncontracts: {flight.departed: {latency: 1h}}"),
+        "contracts.flight.departed",
+        "compatible",
+        "neutral",
+    ),
     (("late_horizon: 35d", "late_horizon: 60d"), "late_horizon", "compatible", "regressing"),
     (("spread: 1h", "spread: 1m"), "spread", "compatible", "regressing"),
     (("spread: 1h", "spread: 60m"), "spread", "compatible", "neutral"),
@@ -51,8 +58,15 @@ TABLE = [
     (("expires: 2028", "expires: 2029"), "signals.flight.departed.expires", "compatible", "regressing"),
     (("retention: 35d", "retention: 3d"), "signals.flight.departed.retention", "compatible", "improving"),
     (("retention: 35d", "retention: 90d"), "signals.flight.departed.retention", "compatible", "regressing"),
+    (
+        ("retention: 35d", "retention: 35d\n    max_per_minute: 60"),
+        "signals.flight.departed.max_per_minute",
+        "compatible",
+        "improving",
+    ),
     (("max: 1440", "max: 2880"), "signals.flight.departed.fields.delay.max", "compatible", "regressing"),
     (("max: 1440", "max: 720"), "signals.flight.departed.fields.delay.max", "breaking", "improving"),
+    (("unit: min}", "unit: min, default: 0}"), "signals.flight.departed.fields.delay.default", "compatible", "neutral"),
     (("unit: min", "unit: s"), "signals.flight.departed.fields.delay.unit", "breaking", "neutral"),
     ((", LGA]", ", LGA, SWF]"), "signals.flight.departed.fields.origin.values", "compatible", "regressing"),
     (("[EWR, JFK,", "[JFK, EWR,"), "signals.flight.departed.fields.origin.values", "breaking", "neutral"),
@@ -177,3 +191,19 @@ def test_words_of_a_policy_are_not_markup_in_a_review_comment():
     diff = diff_policies(OLD, changed(("reason: first", "reason: '<img src=x> | [a](b)' #")))
 
     assert "\\<img src=x\\> \\| \\[a\\](b)" in diff_markdown(diff)
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new", "verdict"),
+    [
+        ("signals", ["a"], ["a", "b"], (Compatibility.COMPATIBLE, Privacy.NEUTRAL)),
+        ("signals", ["a", "b"], ["a"], (Compatibility.BREAKING, Privacy.NEUTRAL)),
+        ("features", ["a"], ["a", "b"], (Compatibility.COMPATIBLE, Privacy.REGRESSING)),
+        ("segments", ["a"], ["b"], (Compatibility.BREAKING, Privacy.REGRESSING)),
+        ("flags", ["a", "b"], ["a"], (Compatibility.BREAKING, Privacy.NEUTRAL)),
+        ("uid", 1000, 1001, (Compatibility.BREAKING, Privacy.REGRESSING)),
+    ],
+)
+def test_what_a_sender_may_do(key, old, new, verdict):
+    """Emitting more breaks nobody; reading more tells a program more; another program is suspicious."""
+    assert classify(Difference(("senders", "app", key), old, new)) == verdict

@@ -1,0 +1,257 @@
+"""One connection: bytes → lines → batches of one sender, and its answers back, in order.
+
+Every byte is looked at once. What a connection may hold is bounded (see `bounds`): a line is only taken while
+answers to earlier ones are few and read; what is beyond waits in the kernel, and so in the sender.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from discreet_agent.event import Batch, Refused
+from discreet_agent.receive.bounds import CHUNK_BYTES, SHARE_BYTES, UNANSWERED_LINES, HangUp
+from discreet_agent.receive.lines import MAX_LINE_BYTES, Greeting, Query, decode_line, too_large
+from discreet_agent.receive.peer import peer_of
+from discreet_agent.senders import Peer, screen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from discreet_agent.event import Received
+    from discreet_agent.receive.lines import Said
+    from discreet_agent.receive.socket import SocketReceiver
+    from discreet_agent.senders import Senders, Speaker
+
+_scratch = memoryview(bytearray(CHUNK_BYTES))  # shared: it is emptied before the loop reads again
+_ONLY_THE_OWNER = {
+    "error": "QUERY_NOT_ALLOWED",
+    "detail": "only root and the agent's own user may ask",
+    "next": "run the command as one of them",
+}
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One sender's connection to a `SocketReceiver`."""
+
+    def __init__(self, receiver: SocketReceiver) -> None:
+        self._receiver = receiver
+        self._transport: asyncio.Transport | None = None
+        self.peer = Peer()
+        self._known_by: tuple[Senders, Speaker | Refused] | None = None  # who it is, by which policy's senders
+        self._wants_answers = True
+        self._buffer = bytearray()
+        self._searched = 0  # so much of the buffer holds no line's end
+        self._is_skipping = False  # inside a line that is already too large
+        self._is_taking = False
+        self.unanswered = 0
+        self._answers: list[bytes] = []  # noted, not sent yet
+        self._answer_bytes = 0
+        self._is_telling = False  # they are sent in the loop's next turn
+        self._is_unread = False  # the sender does not read its answers
+        self._has_ended = False  # the sender will say no more, but still waits for answers
+
+    # --- the loop's calls --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Learn who it is."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_unix_server gives nothing else
+        self._transport = transport
+        self.peer = peer_of(transport.get_extra_info("socket"))
+        self._receiver.welcome(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Hand back what was shared."""
+        self._transport = None
+        self._receiver.let_go_of_big_line(self)
+        self._receiver.connections.discard(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """The same for every connection."""
+        return _scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Bytes have come."""
+        self._buffer += _scratch[:nbytes]
+        self.take_lines()
+
+    def eof_received(self) -> bool:
+        """The sender is done: what it left without a line's end is a line."""
+        self._has_ended = True
+        self.take_lines()
+        return not self._is_done  # True keeps the writing side open for the answers still due
+
+    def pause_writing(self) -> None:
+        """Take nothing more from a sender that does not read its answers."""
+        self._is_unread = True
+        self._hold_or_read_on()
+        self._receiver.bound_unread()
+
+    def resume_writing(self) -> None:
+        """It has read them."""
+        self._is_unread = False
+        self.take_lines()
+
+    # --- lines -------------------------------------------------------------------------------
+
+    def take_lines(self) -> None:
+        """Take the lines that have come, as far as their answers have room; then read on or wait."""
+        if self._is_taking:
+            return  # a commit in the midst of taking lines: the loop below goes on by itself
+        self._is_taking = True
+        begin = 0
+        while self._has_room:
+            end = self._buffer.find(b"\n", max(begin, self._searched))
+            if end < 0:
+                self._searched = len(self._buffer)
+                break
+            self._take_line(self._buffer[begin:end])
+            begin = end + 1
+        del self._buffer[:begin]
+        self._searched = max(0, self._searched - begin)
+        if begin:
+            self._receiver.let_go_of_big_line(self)
+        self._take_rest()
+        self._is_taking = False
+        self._hold_or_read_on()
+
+    def _take_rest(self) -> None:
+        """What has no line's end: too much of it is thrown away, at the end of everything it is a line."""
+        if self._searched < len(self._buffer) or not self._has_room:
+            return
+        if self._has_ended:
+            self._take_line(self._buffer)
+            self._buffer = bytearray()
+        elif self._is_skipping or len(self._buffer) > MAX_LINE_BYTES:
+            self._is_skipping = True
+            self._buffer.clear()
+            self._receiver.let_go_of_big_line(self)
+        self._searched = len(self._buffer)
+
+    def _take_line(self, line: bytearray) -> None:
+        is_skipped, self._is_skipping = self._is_skipping, False
+        if is_skipped:
+            self._take([too_large()], len(line))
+        elif line and not line.isspace():
+            self._take(decode_line(line), len(line))
+
+    def _take(self, said: Said, size: int) -> None:
+        if isinstance(said, Query):
+            self._answer_query(said)
+            return
+        if isinstance(said, Greeting):
+            said = self._greet(said)
+        speaker = self._speaker()
+        name = "" if isinstance(speaker, Refused) else speaker.name
+        self.unanswered += 1
+        self._receiver.group.take(Batch(name, screen(speaker, said)), self._note, size)
+
+    def _greet(self, greeting: Greeting) -> Sequence[Received]:
+        """From here on; answered like a line of no events, or refused where no sender has this token."""
+        if greeting.answers is not None:
+            self._receiver.group.flush()  # earlier lines are answered as they were sent
+            self._wants_answers = greeting.answers
+        if greeting.token_sha256 is None:
+            return []
+        self.peer = Peer(self.peer.uid, self.peer.groups, greeting.token_sha256)
+        self._known_by = None
+        speaker = self._speaker()
+        return [speaker] if isinstance(speaker, Refused) else []
+
+    def _speaker(self) -> Speaker | Refused:
+        senders = self._receiver.senders()
+        if self._known_by is None or self._known_by[0] is not senders:
+            self._known_by = senders, senders.identify(self.peer)
+        return self._known_by[1]
+
+    def _answer_query(self, query: Query) -> None:
+        self._receiver.group.flush()  # an answer must include what this sender said before it asked
+        may_ask = self._receiver.senders().is_owner(self.peer)
+        if self._wants_answers:
+            answer = self._receiver.answer(query.name) if may_ask else _ONLY_THE_OWNER
+            self._add_answer(answer)
+            self._send_answers()
+
+    # --- answers -----------------------------------------------------------------------------
+
+    def _note(self, outcomes: Sequence[Refused | None]) -> None:
+        """One line is on disk or refused: an answer to it stands ready, to be sent with those of its group."""
+        self.unanswered -= 1
+        if self._wants_answers:
+            self._add_answer(_verdicts(outcomes))
+        if not self._is_telling:
+            self._is_telling = True
+            asyncio.get_running_loop().call_soon(self._tell)
+
+    def _add_answer(self, answer: dict[str, Any]) -> None:
+        self._answers.append(msgspec.json.encode(answer))
+        self._answer_bytes += len(self._answers[-1])
+        if self._answer_bytes > CHUNK_BYTES:
+            self._receiver.bound_unread()
+
+    def _tell(self) -> None:
+        self._is_telling = False
+        self._send_answers()
+        self.take_lines()
+
+    def _send_answers(self) -> None:
+        answers, self._answers, self._answer_bytes = self._answers, [], 0
+        if answers and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"\n".join([*answers, b""]))
+
+    # --- reading, waiting, ending ------------------------------------------------------------
+
+    @property
+    def _has_room(self) -> bool:
+        return self.unanswered < UNANSWERED_LINES and self._answer_bytes < CHUNK_BYTES and not self._is_unread
+
+    @property
+    def _is_done(self) -> bool:
+        return (
+            self._has_ended
+            and not self._buffer
+            and not self._is_skipping
+            and not self._answers
+            and self.unanswered == 0
+        )
+
+    @property
+    def unread_bytes(self) -> int:
+        """Of answers that are not sent yet, or wait here because the sender does not read them."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size() + self._answer_bytes
+
+    def _hold_or_read_on(self) -> None:
+        if self._is_taking or self._transport is None or self._transport.is_closing():
+            return
+        if self._has_ended:
+            if self._is_done:
+                self.close()
+        elif self._has_room and (len(self._buffer) <= SHARE_BYTES or self._receiver.may_read_big_line(self)):
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def close(self) -> None:
+        """Say what stands ready, and no more."""
+        self._send_answers()
+        if self._transport is not None:
+            self._transport.close()
+
+    def hang_up(self, reason: HangUp) -> None:
+        """End at once, counted."""
+        self._receiver.hung_up[reason] += 1
+        self._answers, self._answer_bytes = [], 0
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _verdicts(outcomes: Sequence[Refused | None]) -> dict[str, Any]:
+    refused = [
+        {"index": index, "reason": outcome.reason.value, "detail": outcome.detail}
+        for index, outcome in enumerate(outcomes)
+        if outcome is not None
+    ]
+    answer: dict[str, Any] = {"ok": len(outcomes) - len(refused)}
+    return answer | {"refused": refused} if refused else answer
