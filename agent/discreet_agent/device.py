@@ -9,15 +9,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from discreet_agent.consent import Consent
 from discreet_agent.identity import keep_identity, lost, mark_of, new_secret, read_identity
 from discreet_agent.pipeline import Pipeline
 from discreet_agent.steps.device import DEFAULT_LIMITS, Device, Limits
-from discreet_agent.store.aside import set_aside, set_aside_at_ms
+from discreet_agent.store.aside import is_whole, set_aside, set_aside_at_ms
 from discreet_agent.store.head import HEAD, HeadKeeper, read_head, write_head
 from discreet_agent.store.store import Store
 from discreet_contract.accounting import EMPTY_LEDGER, LedgerHead
-from discreet_contract.errors import CorruptStoreError, StoreError
+from discreet_contract.errors import CorruptStoreError, DiscreetError, StoreError
 from discreet_contract.state_folder import hold_state_folder
 
 if TYPE_CHECKING:
@@ -52,18 +54,33 @@ def open_device(
     database = state_dir / DATABASE
     with hold_state_folder(state_dir, who="agent"), ExitStack() as parts:
         try:
-            device = _open_parts(parts, state_dir, policy, clock, limits)
+            with _corruption_named(database):
+                device = _open_parts(parts, state_dir, policy, clock, limits)
         except CorruptStoreError:
             parts.close()
             set_aside(database, clock.now_ms())
             device = _open_parts(parts, state_dir, policy, clock, limits)
         try:
-            _count_copy(device.store, database)
-            yield device
+            with _corruption_named(database):
+                _count_copy(device.store, database)
+                yield device
         except CorruptStoreError:
             parts.close()
             set_aside(database, clock.now_ms())
             raise
+
+
+@contextmanager
+def _corruption_named(database: Path) -> Iterator[None]:
+    """Rows that are not what was written make our code fail in ways of its own: then SQLite is asked what it thinks."""
+    try:
+        yield
+    except DiscreetError:
+        raise
+    except Exception as exc:
+        if not isinstance(exc, msgspec.ValidationError | UnicodeDecodeError) and is_whole(database):
+            raise
+        raise CorruptStoreError(f"{database} is corrupt", hint="it is set aside; look at the disk") from exc
 
 
 def _open_parts(parts: ExitStack, state_dir: Path, policy: VerifiedPolicy, clock: Clock, limits: Limits) -> OpenDevice:

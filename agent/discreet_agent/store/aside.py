@@ -9,9 +9,12 @@ anything was ever charged (P2).
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
-from discreet_contract.errors import RetryableError
+from discreet_agent.store.connection import FAILURES, translated
+from discreet_contract.errors import CorruptStoreError, RetryableError
 from discreet_contract.files import sync_directory
 
 if TYPE_CHECKING:
@@ -19,6 +22,15 @@ if TYPE_CHECKING:
 
 LONGEST_SECONDS = 86_400
 _COMPANIONS = ("", "-wal")  # the database goes first: SQLite deletes a log that it finds beside an empty database
+
+
+def is_whole(database: Path) -> bool:
+    """Whether SQLite finds its pages, and each value's type, in order; True where it cannot be asked now."""
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)])
+    except FAILURES as exc:
+        return not isinstance(translated(exc, database), CorruptStoreError)
 
 
 def set_aside(database: Path, now_ms: int) -> None:

@@ -37,7 +37,7 @@ class Baselines:
         )
         try:
             return [Hour(index, count, _means.decode(means)) for index, count, means in rows]
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
             raise CorruptStoreError(f"an hour of {signal} cannot be read", hint="look at the disk") from exc
 
     def runs(self, signal: str) -> dict[str, int]:

@@ -196,7 +196,7 @@ class Store:
         row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         try:
             return None if row is None else msgspec.msgpack.decode(row[0])
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
             raise CorruptStoreError(f"{self._path}: the fact {name} cannot be read", hint="look at the disk") from exc
 
     def remember(self, name: str, value: Any) -> None:

@@ -39,7 +39,7 @@ class Tallies:
         ).fetchone()
         try:
             return None if row is None else msgspec.msgpack.decode(row[0])
-        except msgspec.MsgspecError as exc:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
             raise CorruptStoreError(f"a tally of {metric} cannot be read", hint="look at the disk") from exc
 
     def save(self, metric: str, version: str, window_start: int, state: Any) -> None:
