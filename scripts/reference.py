@@ -132,6 +132,10 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
         "the policy names show their token (`Authorization: Bearer …`)."
     ),
     "AgentConfig.resend_seconds": "First wait for a receipt. It doubles with every resend, up to an hour, with jitter.",
+    "AgentConfig.min_free_disk_bytes": (
+        "What must stay free on the disk of `state_dir`. Below it events are refused (`STORE_UNAVAILABLE`); deleting, "
+        "closing windows and sending go on. 0: no limit."
+    ),
     "AgentConfig.max_database_bytes": "What the database may take. Beyond it the oldest raw events go first; "
     "the ledger and reports that wait never do.",
     "AgentConfig.deny_signals": "Signals that are not recorded on this device, whatever the policy says. "

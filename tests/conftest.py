@@ -35,3 +35,31 @@ def deployment(request, tmp_path):
         yield deployment
     finally:
         deployment.close()
+
+
+@pytest.fixture
+def lone(tmp_path):
+    """An agent whose broker is away; it is started by the test."""
+    from deployment import Deployment
+
+    deployment = Deployment(tmp_path, "embedded")
+    yield deployment
+    deployment.close()
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A device on a clock that the test moves."""
+    from device_bench import Bench
+
+    bench = Bench(tmp_path / "state")
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def device(bench):
+    """A device that enrolled exactly at START."""
+    device = bench.open()
+    device.pipeline.close_windows()
+    return device

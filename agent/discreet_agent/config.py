@@ -33,6 +33,7 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     socket_group: str = ""
     http: str = ""  # loopback address and port for OTLP/HTTP
     resend_seconds: Annotated[float, msgspec.Meta(ge=0.1)] = 60.0  # first wait for a receipt
+    min_free_disk_bytes: Annotated[int, msgspec.Meta(ge=0)] = 64_000_000
     log_json: bool = True
     max_database_bytes: Annotated[int, msgspec.Meta(ge=1_048_576)] = DEFAULT_LIMITS.max_database_bytes
     deny_signals: tuple[str, ...] = ()
@@ -60,6 +61,7 @@ class Settings(msgspec.Struct, frozen=True):
     socket_group: str
     http: str
     resend_seconds: float
+    min_free_disk_bytes: int
     log_json: bool
     limits: Limits
 
@@ -85,6 +87,7 @@ def load_settings(named: Path | None) -> Settings:
         socket_group=config.socket_group,
         http=config.http,
         resend_seconds=config.resend_seconds,
+        min_free_disk_bytes=config.min_free_disk_bytes,
         log_json=config.log_json,
         limits=config.limits,
     )

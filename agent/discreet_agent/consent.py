@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from discreet_contract.accounting import cap_to_nano
-from discreet_contract.errors import StoreError
+from discreet_contract.errors import RetryableError, StoreError
 from discreet_contract.files import write_durably
 
 if TYPE_CHECKING:
@@ -71,16 +71,16 @@ class Consent:
         """The latest word, or None if none was ever said. An unreadable file counts as a loud error, never as yes."""
         try:
             status = self._path.stat()
+            stamp = (status.st_mtime_ns, status.st_ino)
+            if stamp != self._stamp:
+                self._word = msgspec.json.decode(self._path.read_bytes(), type=Word)
+                self._stamp = stamp
         except FileNotFoundError:
             self._stamp, self._word = None, None
-            return None
-        stamp = (status.st_mtime_ns, status.st_ino)
-        if stamp != self._stamp:
-            try:
-                self._word = msgspec.json.decode(self._path.read_bytes(), type=Word)
-            except (OSError, msgspec.MsgspecError) as exc:
-                raise StoreError(f"{self._path} cannot be read", hint="say `discreet agent on` or `off` again") from exc
-            self._stamp = stamp
+        except OSError as exc:
+            raise RetryableError(f"{self._path} cannot be read: {exc.strerror}", hint="look at the disk") from exc
+        except msgspec.MsgspecError as exc:
+            raise StoreError(f"{self._path} cannot be read", hint="say `discreet agent on` or `off` again") from exc
         return self._word
 
     def refusal(self, policy: Policy) -> str | None:

@@ -3,6 +3,7 @@
 Everything that touches the store runs in the event loop's thread. Once a second a tick
 looks at consent, closes windows that are over and sends what is due; trouble that may
 pass is logged and tried again at the next tick, any other ends the process loudly.
+Where the folder cannot be opened, `waiting` serves the socket until it can.
 """
 
 from __future__ import annotations
@@ -13,25 +14,32 @@ import os
 import signal
 from collections import Counter
 from contextlib import AsyncExitStack
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from discreet_agent import status
-from discreet_agent.device import OpenDevice, open_device
-from discreet_agent.event import Batch, EventRefusal, Refused
+from discreet_agent.device import DATABASE, OpenDevice, open_device
+from discreet_agent.disk import FreeDisk
+from discreet_agent.event import Batch, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
-from discreet_agent.policies import Policies, in_force
+from discreet_agent.obedience import Obedience
+from discreet_agent.policies import Policies
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.purge_request import mark_obeyed, read_request
 from discreet_agent.receive.door import Door
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
 from discreet_agent.senders import Senders
+from discreet_agent.store.aside import forget_copy, forget_old_copy
+from discreet_agent.storing import Storing
+from discreet_agent.waiting import wait_for_store
 from discreet_contract.beacon import read_beacon
+from discreet_contract.broker import backoff_seconds
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
-from discreet_contract.errors import DiscreetError, RetryableError, SignatureRefusedError, StoreError
+from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, SignatureRefusedError, StoreError
 from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
     from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
+WAIT_SECONDS = 10.0  # at most between two attempts to open the folder
 TIDY_MS = 5  # of every tidying turn, so that nobody who sends events waits for it
 TIDY_PAUSE_SECONDS = 0.02
 
@@ -59,17 +68,15 @@ class Daemon:
         self._policies = policies
         self._device = device
         self._clock = clock
-        self._in_force = policies.obeyed.policy
-        self._delivered: bytes | None = None  # by the broker, not judged yet; only the latest counts
+        self._obedience = Obedience(policies, device, clock)
         self._courier = Courier(settings.resend_seconds)
         self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
         self._link = MqttLink(
-            settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived, self._time_arrived
+            settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived, self._time_arrived
         )
-        door = Door(settings.socket, settings.socket_mode, settings.socket_group)
         self._senders = Senders(self._policy.senders, os.geteuid())
-        self._receiver = SocketReceiver(door, self._record, self._answer, lambda: self._senders)
-        self._unstored: Counter[EventRefusal] = Counter()
+        self._receiver = SocketReceiver(door_of(settings), self._record, self._answer, lambda: self._senders)
+        self._storing = Storing(device, FreeDisk(settings.state_dir, settings.min_free_disk_bytes))
         self._http: HttpEdge | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -77,11 +84,10 @@ class Daemon:
         self._next_sample_ms = 0
         self._next_tidy_ms = 0
         self._tidying: Iterator[int] | None = None
-        self._next_judgement_ms = 0
 
     @property
     def _policy(self) -> Policy:
-        return self._in_force.policy
+        return self._obedience.policy
 
     async def run(self) -> None:
         """Serve until stopped; drains what was received before it returns."""
@@ -101,7 +107,10 @@ class Daemon:
                 policy=self._policy.version,
             )
             while not self._stopping.is_set():
-                self._tick()
+                try:
+                    self._tick()
+                except RetryableError as exc:
+                    self._storing.note("trouble, trying again", exc)
                 await self._pause()
         if self._fatal is not None:
             raise self._fatal
@@ -159,17 +168,15 @@ class Daemon:
         if consent.refusal(self._policy) is not None:  # the newer one asks for more
             return
         self._hear_time()
-        try:
-            self._sample()
-            self._device.pipeline.watch()
-            self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
-            made = self._device.pipeline.close_windows()
-            if made:
-                log.info("window closed", reports=made)
-            self._send()
-            self._forget()
-        except RetryableError as exc:
-            log.warning("trouble, trying again", problem=str(exc), next_step=exc.hint)
+        self._storing.recover()
+        self._forget()  # first, and also where little else works: it makes room
+        self._sample()
+        self._device.pipeline.watch()
+        self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
+        made = self._device.pipeline.close_windows()
+        if made:
+            log.info("window closed", reports=made)
+        self._send()
 
     def _obey_purge(self) -> None:
         """Forget what the owner asked to, also while off; the request goes when it is done."""
@@ -178,50 +185,18 @@ class Daemon:
             if request is None:
                 return
             gone = self._device.pipeline.purge(request)
+            forget_copy(self._settings.state_dir / DATABASE)
             mark_obeyed(self._settings.state_dir)
+        except CorruptStoreError:  # set aside as a whole
+            raise
         except (RetryableError, StoreError) as exc:
             log.warning("not purged yet, trying again", problem=str(exc), next_step=exc.hint)
             return
         log.info("purged at the owner's word", events=gone)
 
     def _obey_newer(self) -> None:
-        """Take a newer policy from the file or the broker: first on disk, then in force, then in the trail."""
-        self._policies.look()
-        self._judge_delivered()
-        newest = self._policies.obeyed.policy
-        try:
-            self._policies.keep()
-            if newest.digest != self._in_force.digest:
-                self._device.pipeline.adopt(newest)
-                self._in_force = newest
-                self._senders = Senders(self._policy.senders, os.geteuid())
-                log.info("policy in force", version=self._policy.version, source=self._policies.source)
-            self._write_trail()
-        except RetryableError as exc:
-            log.warning("policy not noted yet, trying again", problem=str(exc), next_step=exc.hint)
-
-    def _judge_delivered(self) -> None:
-        """One delivery at a time, and so rarely that judging junk takes no more than a tenth of the time."""
-        began_ms = self._clock.boot_ms()
-        if self._delivered is None or began_ms < self._next_judgement_ms:
-            return
-        delivered, self._delivered = self._delivered, None
-        before = self._policies.refusal
-        self._policies.offer(delivered, "broker")
-        ended_ms = self._clock.boot_ms()
-        self._next_judgement_ms = ended_ms + 10 * (ended_ms - began_ms)
-        refusal = self._policies.refusal
-        if refusal is not None and (before is None or refusal.reason is not before.reason):
-            log.warning("policy refused, the last good one stays in force", problem=refusal.text)
-
-    def _write_trail(self) -> None:
-        """What the trail does not say yet: the policy in force since a start or a change."""
-        obeyed, store = self._policies.obeyed, self._device.store
-        last = store.trail.last()
-        if last is not None and last.policy_hash == obeyed.policy.digest:
-            return
-        with store.transaction():
-            store.trail.append(in_force(obeyed, self._policies.source, self._clock.now_ms()))
+        if self._obedience.obey_newer():
+            self._senders = Senders(self._policy.senders, os.geteuid())
 
     def _note_pause(self) -> None:
         try:
@@ -248,7 +223,6 @@ class Daemon:
             "policies_refused": self._policies.uncounted,
             "requests_refused": of_requests,
             "connections_hung_up": self._receiver.hung_up,
-            "events_refused": self._unstored,
         }
 
     def _hear_time(self) -> None:
@@ -287,8 +261,14 @@ class Daemon:
             self._next_tidy_ms = now_ms + self._device.pipeline.tidy_seconds * 1000
             self._tidying = self._device.pipeline.tidy()
             self._write_refusals()
+            self._forget_copy()
         if self._tidying is not None:
             self._tidy()
+
+    def _forget_copy(self) -> None:
+        shortest = min(seconds(signal.retention) for signal in self._policy.signals.values())
+        if forget_old_copy(self._settings.state_dir / DATABASE, shortest, self._clock.now_ms()):
+            log.info("the corrupt database that was set aside is deleted")
 
     def _tidy(self) -> None:
         tidying, ends_ms = self._tidying, self._clock.boot_ms() + TIDY_MS
@@ -298,23 +278,20 @@ class Daemon:
                     self._tidying = tidying = None
         except RetryableError as exc:
             self._tidying = None
-            log.warning("cannot forget now, trying again", problem=str(exc), next_step=exc.hint)
+            self._storing.note("cannot forget now, trying again", exc)
         if self._tidying is not None and self._loop is not None:
             self._loop.call_later(TIDY_PAUSE_SECONDS, self._tidy)
 
     def _record(self, batches: Sequence[Batch]) -> Sequence[Refused | None]:
-        try:
-            return self._device.pipeline.record_group(batches)
-        except RetryableError as exc:
-            log.warning("nothing stored", problem=str(exc), next_step=exc.hint)
-            refused = Refused(EventRefusal.STORE_UNAVAILABLE, "the device cannot store now; send again later")
-            events = sum(len(batch.items) for batch in batches)
-            self._unstored[refused.reason] += events
-            return [refused] * events
+        return self._storing.record(batches, self._policy)
 
     def _answer(self, query: str) -> dict[str, Any]:
         try:
             return self._describe(query)
+        except CorruptStoreError as exc:
+            self._fatal = exc  # ended, set aside, begun anew; see `run_daemon`
+            self._stopping.set()
+            return {"error": type(exc).__name__, "detail": str(exc), "next": exc.hint}
         except DiscreetError as exc:
             return {"error": type(exc).__name__, "detail": str(exc), "next": exc.hint}
 
@@ -329,6 +306,7 @@ class Daemon:
                 how = status.Health(
                     broker,
                     releases,
+                    self._storing.state,
                     self._settings.http,
                     self._uncounted(),
                     pipeline.anomalies,
@@ -355,10 +333,6 @@ class Daemon:
             return {"error": "CONSENT_OFF", "detail": refusal, "next": "`discreet agent purge` forgets it all the same"}
         return {"cleared": self._device.pipeline.admission.clear_quarantine()}
 
-    def _policy_arrived(self, content: bytes) -> None:
-        """Called in the MQTT thread; judged at the next tick, so that a flood of policies costs one a second."""
-        self._delivered = content
-
     def _time_arrived(self, content: bytes) -> None:
         """Called in the MQTT thread; judged at the next tick."""
         self._signed_time = content
@@ -370,12 +344,12 @@ class Daemon:
 
     def _settle(self, message: bytes) -> None:
         receipts = read_receipts(message)
-        if not receipts or self._device.consent.refusal(self._policy) is not None:
-            return
         try:
+            if not receipts or self._device.consent.refusal(self._policy) is not None:
+                return
             settled = self._device.pipeline.settle(receipts)
         except RetryableError as exc:  # the resend will ask for the receipt again
-            log.warning("receipts not stored", problem=str(exc), next_step=exc.hint)
+            self._storing.note("receipts not stored", exc)
             return
         self._courier.settled(receipts)
         if settled:
@@ -383,8 +357,21 @@ class Daemon:
 
 
 def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
-    """Open the device and serve until SIGTERM or SIGINT."""
+    """Open the device and serve until SIGTERM or SIGINT; wait where that cannot be done now, and say so.
+
+    After a corrupt database, which is set aside, the device is opened anew. Each time the pause grows.
+    """
     clock = clock or SystemClock()
+    for attempt in count():
+        try:
+            _open_and_serve(settings, clock)
+        except (RetryableError, CorruptStoreError) as exc:
+            if asyncio.run(wait_for_store(door_of(settings), exc, backoff_seconds(attempt, cap=WAIT_SECONDS))):
+                continue
+        return
+
+
+def _open_and_serve(settings: Settings, clock: Clock) -> None:
     make_state_folder(settings.state_dir)
     policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
     with open_device(settings.state_dir, policies.start().policy, clock, settings.limits) as device:
@@ -397,3 +384,8 @@ async def _serve(settings: Settings, policies: Policies, device: OpenDevice, clo
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)
     await daemon.run()
+
+
+def door_of(settings: Settings) -> Door:
+    """The socket as a file."""
+    return Door(settings.socket, settings.socket_mode, settings.socket_group)

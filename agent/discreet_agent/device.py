@@ -13,10 +13,11 @@ from discreet_agent.consent import Consent
 from discreet_agent.identity import keep_identity, lost, mark_of, new_secret, read_identity
 from discreet_agent.pipeline import Pipeline
 from discreet_agent.steps.device import DEFAULT_LIMITS, Device, Limits
+from discreet_agent.store.aside import set_aside, set_aside_at_ms
 from discreet_agent.store.head import HEAD, HeadKeeper, read_head, write_head
 from discreet_agent.store.store import Store
 from discreet_contract.accounting import EMPTY_LEDGER, LedgerHead
-from discreet_contract.errors import StoreError
+from discreet_contract.errors import CorruptStoreError, StoreError
 from discreet_contract.state_folder import hold_state_folder
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from discreet_contract.policy.release import VerifiedPolicy
 
 DATABASE = "agent.db"
+_COUNTED_COPY = "counted_copy"  # when the corrupt database was set aside that is counted already
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +44,49 @@ class OpenDevice:
 def open_device(
     state_dir: Path, policy: VerifiedPolicy, clock: Clock, limits: Limits = DEFAULT_LIMITS
 ) -> Iterator[OpenDevice]:
-    """Open a device's folder, making it if need be; one process at a time."""
-    with ExitStack() as stack:
-        stack.enter_context(hold_state_folder(state_dir, who="agent"))
-        store = stack.enter_context(Store(state_dir / DATABASE))
-        consent = Consent(state_dir)
-        secret = _secret_with_head(state_dir, store)
-        head = HeadKeeper(state_dir / HEAD, store, mark_of(secret))
-        head.open()
-        pipeline = Pipeline(Device(secret, policy, clock, consent, limits), store, head)
-        yield OpenDevice(pipeline, store, consent)
+    """Open a device's folder, making it if need be; one process at a time.
+
+    A corrupt database is set aside, also where that shows only while it is open: then the CorruptStoreError goes on to
+    the caller, and the next opening starts anew.
+    """
+    database = state_dir / DATABASE
+    with hold_state_folder(state_dir, who="agent"), ExitStack() as parts:
+        try:
+            device = _open_parts(parts, state_dir, policy, clock, limits)
+        except CorruptStoreError:
+            parts.close()
+            set_aside(database, clock.now_ms())
+            device = _open_parts(parts, state_dir, policy, clock, limits)
+        try:
+            _count_copy(device.store, database)
+            yield device
+        except CorruptStoreError:
+            parts.close()
+            set_aside(database, clock.now_ms())
+            raise
+
+
+def _open_parts(parts: ExitStack, state_dir: Path, policy: VerifiedPolicy, clock: Clock, limits: Limits) -> OpenDevice:
+    store = parts.enter_context(Store(state_dir / DATABASE))
+    consent = Consent(state_dir)
+    secret = _secret_with_head(state_dir, store)
+    head = HeadKeeper(state_dir / HEAD, store, mark_of(secret))
+    head.open()
+    pipeline = Pipeline(Device(secret, policy, clock, consent, limits), store, head)
+    return OpenDevice(pipeline, store, consent)
+
+
+def _count_copy(store: Store, database: Path) -> None:
+    """Once for each database that was set aside, also where the process was killed in the middle of it.
+
+    First the keys of its raw events are destroyed: nobody needs to open them any more, and nobody shall.
+    """
+    made_ms = set_aside_at_ms(database)
+    if made_ms is not None and store.recall(_COUNTED_COPY) != made_ms:
+        store.keys.destroy(store.keys.buckets())
+        with store.transaction():
+            store.count("databases_set_aside")
+            store.remember(_COUNTED_COPY, made_ms)
 
 
 def _secret_with_head(state_dir: Path, store: Store) -> bytes:

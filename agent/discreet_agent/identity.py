@@ -11,8 +11,8 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from discreet_contract.errors import StoreError
-from discreet_contract.files import write_durably
+from discreet_contract.errors import RetryableError, StoreError
+from discreet_contract.files import may_pass, write_durably
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +35,10 @@ class Identity:
 
 
 def read_identity(state_dir: Path) -> Identity | None:
-    """The device's secret, or None where there is none yet. Raises StoreError where the file is none."""
+    """The device's secret, or None where there is none yet. Raises StoreError where the file is none.
+
+    Raises RetryableError where it cannot be read now.
+    """
     path = state_dir / IDENTITY
     try:
         first, _, rest = path.read_text(encoding="ascii").strip().partition("\n")
@@ -43,6 +46,8 @@ def read_identity(state_dir: Path) -> Identity | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as exc:
+        if isinstance(exc, OSError) and may_pass(exc):
+            raise RetryableError(f"{path}: cannot be read: {exc.strerror}", hint="look at the disk") from exc
         raise StoreError(f"{path} cannot be read as a device secret", hint=_LOST) from exc
     if len(secret) != SECRET_BYTES or rest not in {"", _WITH_HEAD}:
         raise StoreError(f"{path} is not a device secret of {SECRET_BYTES} bytes", hint=_LOST)
@@ -50,8 +55,12 @@ def read_identity(state_dir: Path) -> Identity | None:
 
 
 def keep_identity(state_dir: Path, secret: bytes) -> None:
-    """Make a secret durable; its ledger's head must be on disk already."""
-    write_durably(state_dir / IDENTITY, f"{secret.hex()}\n{_WITH_HEAD}\n".encode())
+    """Make a secret durable; its ledger's head must be on disk already. Raises RetryableError."""
+    path = state_dir / IDENTITY
+    try:
+        write_durably(path, f"{secret.hex()}\n{_WITH_HEAD}\n".encode())
+    except OSError as exc:
+        raise RetryableError(f"{path}: cannot be written: {exc.strerror}", hint="free the disk") from exc
 
 
 def mark_of(secret: bytes) -> str:

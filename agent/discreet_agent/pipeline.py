@@ -93,6 +93,10 @@ class Pipeline:
         """Take events; returns None for each one that is now on disk, its refusal for each other, in order."""
         return self._recording.record(batches)
 
+    def count_refused(self, refused: Sequence[Refused]) -> None:
+        """Count what was refused before it came here; written down with the next commit."""
+        self._recording.count_refused(refused)
+
     def watch(self) -> None:
         """Judge the hour that is over, if one is; what is unlike the usual is recorded like any event."""
         if self._device.why_off is None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from discreet_contract.accounting import NANO
+from discreet_contract.errors import DiscreetError, RetryableError
 from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from discreet_agent.store.store import Store
     from discreet_agent.store.trail import Trail
     from discreet_contract.accounting import BudgetRefusal, LedgerEntry
+    from discreet_contract.policy.model import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Health:
 
     broker: str  # "connected" or why not
     releases: str  # "running" or why not
+    stored: str = "ok"  # or why nothing can be stored, and the next step
     http: str = ""  # where it listens
     uncounted: Mapping[str, Mapping[StrEnum, int]] = field(default_factory=dict)  # counters not written down yet
     anomalies: Sequence[Finding] = ()  # of its sources, found lately
@@ -47,15 +50,16 @@ _HELD = (
 
 
 def describe(store: Store, policies: Policies, consent: Consent, health: Health) -> dict[str, Any]:
-    """The whole status as JSON builtins."""
+    """The whole status as JSON builtins; without what the store would say where it cannot be read now."""
     obeyed = policies.obeyed
     policy = obeyed.policy
-    refusal = consent.refusal(policy.policy)
-    blocks, events = store.raw.size()
-    spent = sum(debit.nano for debit in store.ledger.debits())
+    stored, facts = health.stored, {}
+    try:
+        facts = _describe_store(store, policies, health)
+    except RetryableError as exc:
+        stored = describe_trouble(exc)
     return {
-        "state": "on" if refusal is None else "off",
-        "why_off": refusal,
+        **_describe_consent(consent, policy.policy),
         "policy": {
             "fleet": policy.policy.fleet,
             "version": policy.policy.version,
@@ -68,6 +72,28 @@ def describe(store: Store, policies: Policies, consent: Consent, health: Health)
         "broker": health.broker,
         "http": health.http or "off",
         "releases": health.releases,
+        "store": stored,
+        **facts,
+    }
+
+
+def describe_trouble(problem: DiscreetError) -> str:
+    """Why nothing can be stored, and the next step."""
+    return f"unavailable: {problem}; {problem.hint}"
+
+
+def _describe_consent(consent: Consent, policy: Policy) -> dict[str, Any]:
+    try:
+        refusal = consent.refusal(policy)
+    except DiscreetError as exc:
+        return {"state": "unknown", "why_off": f"{exc}; {exc.hint}"}
+    return {"state": "on" if refusal is None else "off", "why_off": refusal}
+
+
+def _describe_store(store: Store, policies: Policies, health: Health) -> dict[str, Any]:
+    blocks, events = store.raw.size()
+    spent = sum(debit.nano for debit in store.ledger.debits())
+    return {
         "raw": {"blocks": blocks, "events": events},
         "database_bytes": store.used_bytes(),
         "forgetting": _HELD if health.is_absence_held else "running",
@@ -76,7 +102,7 @@ def describe(store: Store, policies: Policies, consent: Consent, health: Health)
         "epsilon_reserved": sum(debit.nano for debit in store.reservations.debits()) / NANO,
         "anomalies": [describe_anomaly(finding) for finding in health.anomalies],
         "last_refusal": _refusal(store.ledger.last_refusal()),
-        "next_windows": {name: _iso(_next_window(store, name)) for name in policy.plans},
+        "next_windows": {name: _iso(_next_window(store, name)) for name in policies.obeyed.policy.plans},
         "counters": _counters(store, health.uncounted),
     }
 

@@ -8,6 +8,7 @@ DiscreetError                 message + hint (the next step); never carries a ra
 │   ├── SignatureRefusedError not signed by a pinned key, or altered since
 │   ├── ReleaseRefusedError   a policy that may not follow the last release
 │   ├── StoreError            a database cannot be opened or is not ours
+│   │   └── CorruptStoreError its pages do not fit together; it is set aside
 │   └── IllegalPayloadError   bytes no honest mechanism produces
 └── AgentUnreachableError     a command needs a running agent and found none
 
@@ -83,6 +84,10 @@ class ReleaseRefusedError(PermanentError):
 
 class StoreError(PermanentError):
     """A database that cannot be opened, or that a newer version wrote."""
+
+
+class CorruptStoreError(StoreError):
+    """A database whose pages or rows cannot be read any more."""
 
 
 class IllegalPayloadError(PermanentError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,20 @@ from discreet_contract.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_PASSING = frozenset(
+    (
+        *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO),  # the disk: full, read-only, failing
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS),  # the machine: short of something
+        *(errno.EAGAIN, errno.EINTR, errno.EBUSY, errno.ESTALE),
+    )
+)
+
+
+def may_pass(exc: OSError) -> bool:
+    """Whether trying again later may help, without anybody changing this program's configuration or files."""
+    return exc.errno in _PASSING
 
 
 def write_durably(path: Path, content: bytes, *, mode: int = 0o600) -> None:

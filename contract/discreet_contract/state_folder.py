@@ -7,7 +7,8 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from discreet_contract.errors import ConfigError
+from discreet_contract.errors import ConfigError, RetryableError
+from discreet_contract.files import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,11 +18,11 @@ _HINT = "set `state_dir` to a folder that you own"
 
 
 def make_state_folder(path: Path) -> None:
-    """Make the folder where it is missing, mode 0700. Raises ConfigError."""
+    """Make the folder where it is missing, mode 0700. Raises ConfigError, or RetryableError where the disk fails."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
-        raise ConfigError(f"cannot make {path}: {exc.strerror}", hint=_HINT) from exc
+        raise _failure(exc)(f"cannot make {path}: {exc.strerror}", hint=_HINT) from exc
 
 
 def is_held(path: Path) -> bool:
@@ -48,7 +49,7 @@ def hold_state_folder(path: Path, *, who: str) -> Iterator[None]:
     try:
         descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise ConfigError(f"cannot write in {path}: {exc.strerror}", hint=_HINT) from exc
+        raise _failure(exc)(f"cannot write in {path}: {exc.strerror}", hint=_HINT) from exc
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as exc:
@@ -58,3 +59,7 @@ def hold_state_folder(path: Path, *, who: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _failure(exc: OSError) -> type[ConfigError | RetryableError]:
+    return RetryableError if may_pass(exc) else ConfigError

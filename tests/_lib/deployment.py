@@ -18,11 +18,13 @@ from pathlib import Path
 from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
+from discreet_agent.ask import ask
 from discreet_agent.device import open_device
 from discreet_agent.event import EventLine
 from discreet_contract.broker import Broker
 from discreet_contract.clock import ManualClock
 from discreet_contract.envelope import encode_key_id, unseal
+from discreet_contract.errors import AgentUnreachableError
 from discreet_contract.policy.bundle import make_bundle, read_bundle
 from discreet_contract.policy.compile import build_policy
 from discreet_contract.policy.deliver import publish_retained
@@ -146,6 +148,12 @@ class Deployment:
             f'resend_seconds = 0.5\n{broker}username = "device"\n'
         )
 
+    def configure_agent(self, **settings) -> None:
+        """Set keys at the top of agent.toml."""
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+        path = Path(self.agent_toml)
+        path.write_text(lines + path.read_text())
+
     # --- processes -------------------------------------------------------------------------
 
     def start_broker(self) -> None:
@@ -257,6 +265,13 @@ class Deployment:
     def status(self) -> dict:
         """What the running agent says of itself; nothing where none answers."""
         return json.loads(self.discreet("agent", "status", "--json", "--config", self.agent_toml).stdout or "{}")
+
+    def asked(self) -> dict:
+        """The same without the command: over the socket, from here."""
+        try:
+            return ask(self.socket, b'{"query": "status"}')
+        except AgentUnreachableError:
+            return {}
 
     # --- the device ------------------------------------------------------------------------
 

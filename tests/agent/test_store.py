@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from device_bench import HOUR, START
+from device_bench import HOUR, START, opening
 from discreet_agent.device import open_device
 from discreet_agent.store.schema import MIGRATIONS
 from discreet_agent.store.store import Store
@@ -142,3 +142,34 @@ def test_a_store_that_could_not_reopen_at_once_does_so_later(tmp_path):
         assert store.counters() == {"x": {"": 1}}
     with pytest.raises(StoreError, match="not open"):
         store.counters()
+
+
+def test_a_commit_that_was_kept_though_it_failed_is_not_repeated_by_the_resend(bench, device):
+    """The sender was told to come again, and does."""
+    connection = device.store.connection
+
+    class Failing:
+        """A connection whose first COMMIT works and then says that it did not."""
+
+        has_failed = False
+
+        def __getattr__(self, name):
+            return getattr(connection, name)
+
+        def execute(self, sql, *parameters):
+            done = connection.execute(sql, *parameters)
+            if sql == "COMMIT" and not self.has_failed:
+                self.has_failed = True
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+                raise error
+            return done
+
+    bench.at(START + 60)
+    assert device.pipeline.record([opening(START, id="known before")]) == [None]
+    device.store._connection = Failing()
+    with pytest.raises(RetryableError):
+        device.pipeline.record([opening(START, id="once")])
+    [outcome] = device.pipeline.record([opening(START, id="once")])
+    assert outcome.reason.value == "DUPLICATE"
+    assert [event.id for event in device.store.raw.events()] == ["known before", "once"]

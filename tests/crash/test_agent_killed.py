@@ -1,15 +1,14 @@
 """The agent, killed between any two steps, never draws a second report and never loses one."""
 
-import threading
+import random
 import time
 
+import pytest
+
 from deployment import Listener
-from discreet_agent.ask import ask
 from discreet_agent.device import open_device
 from discreet_contract.clock import ManualClock
-from discreet_contract.errors import AgentUnreachableError
-
-LINE = b'{"signal":"door.opened","version":"1-0-0","time":%d,"id":"e%d","fields":{"seconds":1,"side":"left"}}'
+from senders import Sender, check_stored_once, check_tallied_once
 
 # (function from whose first call the steps are counted, the steps at which to kill)
 RELEASING = ["_close", "_charge", "conclude", "bound", "randomise", "seal", "_queue", "drop", "close_until"]
@@ -38,42 +37,29 @@ def test_killed_at_every_stage_of_a_release(deployment):
     assert {*RELEASING, "sqlite.execute", "send", "publish", "settle"} <= steps, sorted(steps)
 
 
-def test_killed_while_events_come_in(deployment):
-    """A sender that repeats what was not acknowledged: every acknowledged event is stored exactly once."""
-    acknowledged, done = [], threading.Event()
+@pytest.mark.parametrize("kills", [25, pytest.param(500, marks=pytest.mark.slow)])
+def test_killed_while_events_come_in(lone, kills):
+    """At random instants under load, beside forgetting and closing: every acknowledged event is stored exactly once."""
+    lone.seed(windows=1)
+    senders = [Sender(lone.socket, f"s{number}", batch=size) for number, size in enumerate((1, 7, 50))]
+    began = time.monotonic()
+    lone.start_agent()
+    lone.wait_until(lone.socket.exists, "the agent is up")
+    start_seconds = time.monotonic() - began
+    for sender in senders:
+        sender.start()
+    chance, at_work = random.SystemRandom(), 0
+    for _ in range(kills):
+        before = sum(len(sender.acknowledged) for sender in senders)
+        time.sleep(start_seconds * chance.uniform(0.5, 1.5))  # from before it is ready to many commits later
+        lone.kill("agent")
+        at_work += sum(len(sender.acknowledged) for sender in senders) > before
+        lone.start_agent()
+    for sender in senders:
+        sender.stop()
+    lone.kill("agent")
+    assert at_work > kills / 5
 
-    def send():
-        number = 0
-        while not done.is_set():
-            line = (
-                b'{"signal":"door.opened","version":"1-0-0","time":%d,"id":"e%d","fields":{"seconds":1,"side":"left"}}'
-            )
-            try:
-                answer = ask(deployment.socket, line % (time.time_ns() // 1_000_000, number), timeout_seconds=2)
-            except AgentUnreachableError:
-                time.sleep(0.02)
-                continue
-            is_stored = answer["ok"] == 1 or answer["refused"][0]["reason"] == "DUPLICATE"
-            assert is_stored, answer
-            acknowledged.append(f"e{number}")
-            number += 1
-
-    deployment.start_agent()
-    sender = threading.Thread(target=send)
-    sender.start()
-    for kill in range(25):
-        before = len(acknowledged)
-        deployment.wait_until(lambda before=before: len(acknowledged) > before + 5, "events are acknowledged")
-        time.sleep(0.003 * (kill % 7))
-        deployment.kill("agent")
-        deployment.start_agent()
-    done.set()
-    sender.join()
-    deployment.kill("agent")
-
-    with open_device(deployment.folder / "agent", deployment.policy, ManualClock(0)) as device:
-        stored = [item.id for item in device.store.raw.events()]
-        counted = device.store.counters()["events_accepted"][""]
-    assert len(stored) == len(set(stored)) == counted
-    assert set(acknowledged) <= set(stored)
-    assert len(set(stored) - set(acknowledged)) <= 1  # stored, but killed before the answer, and done meanwhile
+    with open_device(lone.folder / "agent", lone.policy, ManualClock(time.time_ns() // 1_000_000)) as device:
+        check_stored_once(device, senders)
+        check_tallied_once(device, lone.policy)

@@ -189,8 +189,9 @@ def test_every_verdict_is_documented(verdict):
 
 
 def test_every_counter_of_the_agent_is_documented():
-    counted = r"(events|reports|receipts|requests|releases|windows|policies)_[a-z_]+"
-    paths = (*sorted((AGENT / "steps").glob("*.py")), AGENT / "pipeline.py", AGENT / "daemon.py")
+    counted = r"(events|reports|receipts|requests|releases|windows|policies|databases|store)_[a-z_]+"
+    files = ("pipeline.py", "daemon.py", "device.py", "storing.py")
+    paths = (*sorted((AGENT / "steps").glob("*.py")), *(AGENT / name for name in files))
     counters = {text for text in literals(*paths) if re.fullmatch(counted, text)}
     assert len(counters) >= 8
     assert {name for name in counters if f"`{name}`" not in OPERATIONS} == set()

@@ -242,22 +242,34 @@ def _table(rows: list[dict[str, Any]], columns: tuple[str, ...], *, empty: str) 
 def _status_lines(answer: dict[str, Any]) -> list[str]:
     if "error" in answer:
         raise PermanentError(f"{answer['error']}: {answer['detail']}", hint=answer.get("next", ""))
-    policy, head, refused = answer["policy"], answer["policy"]["log"], answer["policy"]["refused"]
-    lines = [
+    said = [
         f"{answer['state']}" + (f": {answer['why_off']}" if answer["why_off"] else ""),
+        f"store     {answer['store']}",
+    ]
+    if "policy" not in answer:  # the agent waits for its folder
+        return said
+    policy, head, refused = answer["policy"], answer["policy"]["log"], answer["policy"]["refused"]
+    said += [
         f"policy    fleet {policy['fleet']}, version {policy['version']}, hash {policy['hash'][:16]}…",
         f"log       {head['size']} releases, root {head['root']}, signed {head['signed_at']}",
         f"broker    {answer['broker']}",
         f"http      {answer['http']}",
         f"releases  {answer['releases']}",
+    ]
+    if refused:
+        said.append(f"refused   {refused['at']}, from the {refused['source']}: {refused['detail']}")
+    return said + (_stored_lines(answer) if "raw" in answer else [])
+
+
+def _stored_lines(answer: dict[str, Any]) -> list[str]:
+    """What the store says, where it can be read."""
+    lines = [
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
         f"database  {answer['database_bytes']} bytes",
         f"forgetting {answer['forgetting']}",
         f"waiting   {answer['reports_waiting']} reports without receipt",
         f"budget    ε {answer['epsilon_spent']:g} spent, {answer['epsilon_reserved']:g} reserved for open windows",
     ]
-    if refused:
-        lines.append(f"refused   {refused['at']}, from the {refused['source']}: {refused['detail']}")
     if answer["last_refusal"]:
         lines.append(f"refused   {answer['last_refusal']}")
     lines += [f"unusual   {anomaly['at']}  {anomaly['explanation']}" for anomaly in answer["anomalies"]]

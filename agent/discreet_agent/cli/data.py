@@ -64,11 +64,13 @@ def _carry_out(settings: Settings, purge: Purge) -> None:
 
 
 def _purge_here(settings: Settings, purge: Purge) -> None:
-    from discreet_agent.device import open_device
+    from discreet_agent.device import DATABASE, open_device
+    from discreet_agent.store.aside import forget_copy
     from discreet_contract.clock import SystemClock
 
     with open_device(settings.state_dir, policy_in_force(settings), SystemClock(), settings.limits) as device:
         device.pipeline.purge(purge)
+        forget_copy(settings.state_dir / DATABASE)
 
 
 @click.command("export")

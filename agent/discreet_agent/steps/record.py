@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from discreet_agent.event import Event, EventRefusal, Refused
 from discreet_agent.steps.admit import Admission
+from discreet_contract.errors import RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,10 +61,20 @@ class Recording:
         outcomes, fresh = self._check(batches)
         taken = [item for item in outcomes if isinstance(item, Event)]
         if taken:
-            self._store_all(outcomes, taken, fresh)
+            try:
+                self._store_all(outcomes, taken, fresh)
+            except RetryableError:
+                self._layer.look_up_anew()  # the commit may have been kept all the same, and the sender sends again
+                raise
         else:  # nothing to store: count in memory, so that a flood of bad input costs no disk writes
-            self._count_refusals(outcomes)
+            self.count_refused(outcomes)
         return [item if isinstance(item, Refused) else None for item in outcomes]
+
+    def count_refused(self, outcomes: Sequence[Event | Refused]) -> None:
+        """Count refusals in memory, until something is stored."""
+        for item in outcomes:
+            if isinstance(item, Refused):
+                self._unwritten[item.reason] = self._unwritten.get(item.reason, 0) + 1
 
     def write_refusals(self, *, at_once: bool = False) -> None:
         """Write down what was only counted, in a transaction of its own, if there is anything and not too often."""
@@ -112,7 +123,7 @@ class Recording:
             self._store.count("events_accepted", by=len(events))
             for signal, fields in dropped.items():
                 self._store.count("fields_dropped", signal, fields)
-            self._count_refusals(outcomes)
+            self.count_refused(outcomes)
             self._write_refusals()
         self._unwritten.clear()
         self._layer.learn(fresh.values())
@@ -129,11 +140,6 @@ class Recording:
             refusal = self._correcting.take(item, is_known=is_known)
             if refusal is not None:
                 outcomes[index] = refusal
-
-    def _count_refusals(self, outcomes: Sequence[Event | Refused]) -> None:
-        for item in outcomes:
-            if isinstance(item, Refused):
-                self._unwritten[item.reason] = self._unwritten.get(item.reason, 0) + 1
 
     def _write_refusals(self) -> None:
         for reason, count in self._unwritten.items():

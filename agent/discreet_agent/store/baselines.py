@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from discreet_agent.hours import Hour
+from discreet_contract.errors import CorruptStoreError
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,7 +35,10 @@ class Baselines:
             "SELECT hour, count, means FROM baselines WHERE signal = ? AND hour % 24 = ? ORDER BY hour",
             (signal, like % 24),
         )
-        return [Hour(index, count, _means.decode(means)) for index, count, means in rows]
+        try:
+            return [Hour(index, count, _means.decode(means)) for index, count, means in rows]
+        except msgspec.MsgspecError as exc:
+            raise CorruptStoreError(f"an hour of {signal} cannot be read", hint="look at the disk") from exc
 
     def runs(self, signal: str) -> dict[str, int]:
         """Longest ended run of equal values, by field."""

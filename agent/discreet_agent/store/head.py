@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from discreet_contract.accounting import EMPTY_LEDGER, LedgerHead
-from discreet_contract.errors import RetryableError, StoreError
-from discreet_contract.files import write_durably
+from discreet_contract.errors import CorruptStoreError, RetryableError, StoreError
+from discreet_contract.files import may_pass, write_durably
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,12 +67,14 @@ class Halted:
 
 
 def read_head(path: Path) -> LedgerHead | None:
-    """The kept head; None where there is no such file. Raises StoreError where it is none."""
+    """The kept head; None where there is no such file. Raises StoreError where it is none, else RetryableError."""
     try:
         return LedgerHead.decode(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as exc:
+        if isinstance(exc, OSError) and may_pass(exc):
+            raise RetryableError(f"{path}: cannot be read: {exc.strerror}", hint="look at the disk") from exc
         raise StoreError(f"{path} cannot be read as a ledger's head", hint=Halt.HEAD_UNREADABLE.advice) from exc
 
 
@@ -97,7 +99,10 @@ class HeadKeeper:
         self.halted: Halted | None = None
 
     def open(self) -> None:
-        """Read the kept head and judge the ledger by it; nothing is written."""
+        """Read the kept head and judge the ledger by it; nothing is written.
+
+        Raises RetryableError where something cannot be read now, CorruptStoreError where it never will be.
+        """
         try:
             head = read_head(self._path)
         except StoreError as exc:
@@ -113,6 +118,8 @@ class HeadKeeper:
         self._head = head
         try:
             self._store.ledger.verify()
+        except CorruptStoreError:  # the whole database is set aside
+            raise
         except StoreError as exc:
             self.halted = Halted(Halt.LEDGER_BROKEN, str(exc))
             return

@@ -24,7 +24,7 @@ from nacl.bindings import (
 from nacl.exceptions import CryptoError
 
 from discreet_contract.errors import RetryableError, StoreError
-from discreet_contract.files import write_durably
+from discreet_contract.files import may_pass, write_durably
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,14 +105,18 @@ class KeyRing:
     def open(self) -> None:
         """Read the file. A damaged one counts as empty: what it could open is lost, its ruins go with the next change.
 
-        Raises StoreError where the credential is missing or another one, since that may be mended.
+        Raises StoreError where the credential is missing or another one, since that may be mended; RetryableError
+        where the file cannot be read now.
         """
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
             return
         except OSError as exc:
-            raise StoreError(f"{self._path} cannot be read: {exc.strerror}", hint="check the file's owner") from exc
+            kind = RetryableError if may_pass(exc) else StoreError
+            raise kind(
+                f"{self._path} cannot be read: {exc.strerror}", hint="check the disk and the file's owner"
+            ) from exc
         if content[:_HEADER_BYTES] == _MAGIC + _WITH_CREDENTIAL and self._credential is None:
             hint = f"start the agent with the credential `{CREDENTIAL}`, or delete the file and lose the raw events"
             raise StoreError(f"{self._path} needs a credential that was not handed over", hint=hint)

@@ -1,8 +1,8 @@
 """Opening a device's database, its one transaction, counters and small facts.
 
-Every write goes through `transaction()`. Foreign errors are translated here: a busy
-database may pass, anything else will not. After a failed commit the connection is opened
-anew before anybody draws noise again, because SQLite may have kept what it reported lost.
+Every write goes through `transaction()`. After a failed commit, and after any other trouble with the disk, the
+connection is opened anew before anybody draws noise again: SQLite may have kept what it reported lost, or may have
+opened a file for reading only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from discreet_agent.store.baselines import Baselines
+from discreet_agent.store.connection import connect, translated
 from discreet_agent.store.deletions import Deletions
 from discreet_agent.store.keys import KEYS, KeyRing, handed_over
 from discreet_agent.store.ledger import Ledger
@@ -26,11 +27,14 @@ from discreet_agent.store.schema import MIGRATIONS
 from discreet_agent.store.seen import Seen
 from discreet_agent.store.tallies import Tallies
 from discreet_agent.store.trail import Trail
-from discreet_contract.errors import RetryableError, StoreError
+from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, StoreError
+from discreet_contract.files import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from discreet_agent.store.connection import Connection
 
 _PRAGMAS = (
     "PRAGMA auto_vacuum = INCREMENTAL",
@@ -40,7 +44,6 @@ _PRAGMAS = (
     "PRAGMA temp_store = MEMORY",
     "PRAGMA busy_timeout = 2000",
 )
-_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 
 
 class Store:
@@ -48,7 +51,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._connection: sqlite3.Connection | None = None
+        self._connection: Connection | None = None
         self._is_entered = False
         self.keys = KeyRing(path.with_name(KEYS), handed_over())
 
@@ -69,8 +72,10 @@ class Store:
             connection.close()
 
     @property
-    def connection(self) -> sqlite3.Connection:
-        """The open connection; opened again where a failed commit could not do so at once (a full disk)."""
+    def connection(self) -> Connection:
+        """The open connection; opened again after trouble with the disk."""
+        if self._connection is not None and self._connection.is_suspect and not self._connection.in_transaction:
+            self.close()
         if self._connection is None:
             if not self._is_entered:
                 raise StoreError(f"{self._path} is not open", hint="use `with Store(path)`")
@@ -140,9 +145,6 @@ class Store:
         try:
             connection.execute("BEGIN IMMEDIATE")
             yield
-        except sqlite3.Error as exc:
-            self._roll_back()
-            raise self._translated(exc) from exc
         except BaseException:
             self._roll_back()
             raise
@@ -150,14 +152,14 @@ class Store:
             connection.execute("COMMIT")
         except sqlite3.Error as exc:
             self._reopen()
-            raise self._translated(exc) from exc
+            raise translated(exc, self._path) from exc
+        except DiscreetError:
+            self._reopen()
+            raise
 
     def truncate_log(self) -> None:
         """Fold the write-ahead log back and cut it, so that deleted rows do not live on in it."""
-        try:
-            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except sqlite3.Error as exc:
-            raise self._translated(exc) from exc
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def used_bytes(self) -> int:
         """What the database's content takes; freed pages do not count."""
@@ -169,12 +171,9 @@ class Store:
 
     def give_back(self, pages: int) -> bool:
         """Give freed pages back to the file system, so many at a time; whether there may be more."""
-        try:
-            if self.connection.execute("PRAGMA freelist_count").fetchone()[0] < pages:
-                return False
-            self.connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
-        except sqlite3.Error as exc:
-            raise self._translated(exc) from exc
+        if self.connection.execute("PRAGMA freelist_count").fetchone()[0] < pages:
+            return False
+        self.connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
         return True
 
     def count(self, name: str, reason: str = "", by: int = 1) -> None:
@@ -195,7 +194,10 @@ class Store:
     def recall(self, name: str) -> Any:
         """A remembered fact, or None."""
         row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else msgspec.msgpack.decode(row[0])
+        try:
+            return None if row is None else msgspec.msgpack.decode(row[0])
+        except msgspec.MsgspecError as exc:
+            raise CorruptStoreError(f"{self._path}: the fact {name} cannot be read", hint="look at the disk") from exc
 
     def remember(self, name: str, value: Any) -> None:
         """Keep a fact; within a transaction."""
@@ -208,27 +210,38 @@ class Store:
     def _open(self) -> None:
         try:
             self._path.touch(mode=0o600)  # SQLite gives its companion files the same mode
-            connection = sqlite3.connect(self._path, isolation_level=None)
-            for pragma in _PRAGMAS:
-                connection.execute(pragma)
-        except sqlite3.Error as exc:
-            raise self._translated(exc) from exc
         except OSError as exc:
-            raise StoreError(f"cannot write {self._path}: {exc.strerror}", hint="check the folder's owner") from exc
-        self._connection = connection
+            kind = RetryableError if may_pass(exc) else StoreError
+            raise kind(
+                f"cannot write {self._path}: {exc.strerror}", hint="check the disk and the folder's owner"
+            ) from exc
+        self._connection = connect(self._path)
         try:
+            self._prepare(self._connection)
             self._migrate()
         except BaseException:
             self.close()
             raise
+
+    def _prepare(self, connection: Connection) -> None:
+        for pragma in _PRAGMAS:
+            connection.execute(pragma)
+        [mode] = connection.execute("PRAGMA journal_mode").fetchone()
+        if mode != "wal":  # SQLite says so in passing where it cannot change to it now
+            hint = "look at the disk; the folder must be on a local file system"
+            raise RetryableError(f"{self._path} has no write-ahead log", hint=hint)
 
     def _reopen(self) -> None:
         self.close()
         self._open()
 
     def _roll_back(self) -> None:
+        """Never fails: a connection that cannot roll back is given up, and SQLite rolls back at the next opening."""
         if self._connection is not None and self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
+            try:
+                self._connection.execute("ROLLBACK")
+            except (sqlite3.Error, DiscreetError):
+                self.close()
 
     def _migrate(self) -> None:
         applied = self.connection.execute("PRAGMA user_version").fetchone()[0]
@@ -241,14 +254,6 @@ class Store:
                 for statement in _statements(script):
                     self.connection.execute(statement)
                 self.connection.execute(f"PRAGMA user_version = {number}")
-
-    def _translated(self, exc: sqlite3.Error) -> RetryableError | StoreError:
-        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        if code in _PASSING:
-            return RetryableError(f"{self._path}: {exc}", hint="free the disk or the lock; the agent tries again")
-        return StoreError(
-            f"{self._path}: {exc}", hint="check the file's owner and the disk; keep a copy before repairing"
-        )
 
 
 def _statements(script: str) -> list[str]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from discreet_contract.errors import CorruptStoreError
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable
@@ -35,7 +37,10 @@ class Tallies:
             "SELECT state FROM tallies WHERE metric = ? AND version = ? AND window_start = ?",
             (metric, version, window_start),
         ).fetchone()
-        return None if row is None else msgspec.msgpack.decode(row[0])
+        try:
+            return None if row is None else msgspec.msgpack.decode(row[0])
+        except msgspec.MsgspecError as exc:
+            raise CorruptStoreError(f"a tally of {metric} cannot be read", hint="look at the disk") from exc
 
     def save(self, metric: str, version: str, window_start: int, state: Any) -> None:
         """Replace a window's state; None is that of a window without events."""
