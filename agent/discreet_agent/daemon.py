@@ -3,6 +3,7 @@
 Everything that touches the store runs in the event loop's thread. Once a second a tick
 looks at consent, closes windows that are over and sends what is due; trouble that may
 pass is logged and tried again at the next tick, any other ends the process loudly.
+Where the folder cannot be opened, `waiting` serves the socket until it can.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import signal
 from collections import Counter
 from contextlib import AsyncExitStack
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from discreet_agent import status
-from discreet_agent.device import DATABASE
+from discreet_agent.device import DATABASE, OpenDevice, open_device
 from discreet_agent.disk import FreeDisk
 from discreet_agent.event import Batch, Refused
 from discreet_agent.link import IN_FLIGHT, MqttLink
-from discreet_agent.policies import in_force
+from discreet_agent.obedience import Obedience
+from discreet_agent.policies import Policies
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.purge_request import mark_obeyed, read_request
 from discreet_agent.receive.door import Door
@@ -30,21 +34,24 @@ from discreet_agent.seal import valid_key
 from discreet_agent.senders import Senders
 from discreet_agent.store.aside import forget_copy, forget_old_copy
 from discreet_agent.storing import Storing
+from discreet_agent.waiting import wait_for_store
 from discreet_contract.beacon import read_beacon
+from discreet_contract.broker import backoff_seconds
+from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
 from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, SignatureRefusedError, StoreError
+from discreet_contract.policy.obey import Trust
+from discreet_contract.state_folder import make_state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from discreet_agent.config import Settings
-    from discreet_agent.device import OpenDevice
-    from discreet_agent.policies import Policies
     from discreet_agent.receive.edge import HttpEdge
-    from discreet_contract.clock import Clock
     from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
+WAIT_SECONDS = 10.0  # at most between two attempts to open the folder
 TIDY_MS = 5  # of every tidying turn, so that nobody who sends events waits for it
 TIDY_PAUSE_SECONDS = 0.02
 
@@ -61,17 +68,15 @@ class Daemon:
         self._policies = policies
         self._device = device
         self._clock = clock
-        self._in_force = policies.obeyed.policy
-        self._delivered: bytes | None = None  # by the broker, not judged yet; only the latest counts
+        self._obedience = Obedience(policies, device, clock)
         self._courier = Courier(settings.resend_seconds)
         self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
         self._link = MqttLink(
-            settings.broker, self._policy.fleet, self._receipts_arrived, self._policy_arrived, self._time_arrived
+            settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived, self._time_arrived
         )
-        self._storing = Storing(device, FreeDisk(settings.state_dir, settings.min_free_disk_bytes))
-        door = Door(settings.socket, settings.socket_mode, settings.socket_group)
         self._senders = Senders(self._policy.senders, os.geteuid())
-        self._receiver = SocketReceiver(door, self._record, self._answer, lambda: self._senders)
+        self._receiver = SocketReceiver(door_of(settings), self._record, self._answer, lambda: self._senders)
+        self._storing = Storing(device, FreeDisk(settings.state_dir, settings.min_free_disk_bytes))
         self._http: HttpEdge | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -79,11 +84,10 @@ class Daemon:
         self._next_sample_ms = 0
         self._next_tidy_ms = 0
         self._tidying: Iterator[int] | None = None
-        self._next_judgement_ms = 0
 
     @property
     def _policy(self) -> Policy:
-        return self._in_force.policy
+        return self._obedience.policy
 
     async def run(self) -> None:
         """Serve until stopped; drains what was received before it returns."""
@@ -191,43 +195,8 @@ class Daemon:
         log.info("purged at the owner's word", events=gone)
 
     def _obey_newer(self) -> None:
-        """Take a newer policy from the file or the broker: first on disk, then in force, then in the trail."""
-        self._policies.look()
-        self._judge_delivered()
-        newest = self._policies.obeyed.policy
-        try:
-            self._policies.keep()
-            if newest.digest != self._in_force.digest:
-                self._device.pipeline.adopt(newest)
-                self._in_force = newest
-                self._senders = Senders(self._policy.senders, os.geteuid())
-                log.info("policy in force", version=self._policy.version, source=self._policies.source)
-            self._write_trail()
-        except RetryableError as exc:
-            log.warning("policy not noted yet, trying again", problem=str(exc), next_step=exc.hint)
-
-    def _judge_delivered(self) -> None:
-        """One delivery at a time, and so rarely that judging junk takes no more than a tenth of the time."""
-        began_ms = self._clock.boot_ms()
-        if self._delivered is None or began_ms < self._next_judgement_ms:
-            return
-        delivered, self._delivered = self._delivered, None
-        before = self._policies.refusal
-        self._policies.offer(delivered, "broker")
-        ended_ms = self._clock.boot_ms()
-        self._next_judgement_ms = ended_ms + 10 * (ended_ms - began_ms)
-        refusal = self._policies.refusal
-        if refusal is not None and (before is None or refusal.reason is not before.reason):
-            log.warning("policy refused, the last good one stays in force", problem=refusal.text)
-
-    def _write_trail(self) -> None:
-        """What the trail does not say yet: the policy in force since a start or a change."""
-        obeyed, store = self._policies.obeyed, self._device.store
-        last = store.trail.last()
-        if last is not None and last.policy_hash == obeyed.policy.digest:
-            return
-        with store.transaction():
-            store.trail.append(in_force(obeyed, self._policies.source, self._clock.now_ms()))
+        if self._obedience.obey_newer():
+            self._senders = Senders(self._policy.senders, os.geteuid())
 
     def _note_pause(self) -> None:
         try:
@@ -364,10 +333,6 @@ class Daemon:
             return {"error": "CONSENT_OFF", "detail": refusal, "next": "`discreet agent purge` forgets it all the same"}
         return {"cleared": self._device.pipeline.admission.clear_quarantine()}
 
-    def _policy_arrived(self, content: bytes) -> None:
-        """Called in the MQTT thread; judged at the next tick, so that a flood of policies costs one a second."""
-        self._delivered = content
-
     def _time_arrived(self, content: bytes) -> None:
         """Called in the MQTT thread; judged at the next tick."""
         self._signed_time = content
@@ -389,3 +354,38 @@ class Daemon:
         self._courier.settled(receipts)
         if settled:
             log.info("receipts", settled=settled, waiting=self._device.store.outbox.waiting())
+
+
+def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
+    """Open the device and serve until SIGTERM or SIGINT; wait where that cannot be done now, and say so.
+
+    After a corrupt database, which is set aside, the device is opened anew. Each time the pause grows.
+    """
+    clock = clock or SystemClock()
+    for attempt in count():
+        try:
+            _open_and_serve(settings, clock)
+        except (RetryableError, CorruptStoreError) as exc:
+            if asyncio.run(wait_for_store(door_of(settings), exc, backoff_seconds(attempt, cap=WAIT_SECONDS))):
+                continue
+        return
+
+
+def _open_and_serve(settings: Settings, clock: Clock) -> None:
+    make_state_folder(settings.state_dir)
+    policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
+    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits) as device:
+        asyncio.run(_serve(settings, policies, device, clock))
+
+
+async def _serve(settings: Settings, policies: Policies, device: OpenDevice, clock: Clock) -> None:
+    daemon = Daemon(settings, policies, device, clock)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop)
+    await daemon.run()
+
+
+def door_of(settings: Settings) -> Door:
+    """The socket as a file."""
+    return Door(settings.socket, settings.socket_mode, settings.socket_group)

@@ -23,5 +23,5 @@ HEAVY = (
 @pytest.mark.parametrize("module", HEAVY)
 def test_the_daemon_does_not_import_what_it_may_never_need(module):
     """OpenDP comes with the first window that closes, psutil with the host collector."""
-    program = f"import sys, discreet_agent.cli.commands, discreet_agent.run; sys.exit({module!r} in sys.modules)"
+    program = f"import sys, discreet_agent.cli.commands, discreet_agent.daemon; sys.exit({module!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -37,7 +37,7 @@ def run(config: Path | None) -> None:
     Example:
       discreet agent run --config agent.toml
     """
-    from discreet_agent.run import run_daemon
+    from discreet_agent.daemon import run_daemon
     from discreet_contract.log import configure_logging
 
     settings = load_settings(config)

@@ -63,13 +63,13 @@ class SocketReceiver:
         if self._server is None:
             return
         self._server.close()
-        if self._overdue_handle is not None:
-            self._overdue_handle.cancel()
         try:
             self.group.flush()
         finally:  # whoever was not answered must see the end, to send again
             for connection in tuple(self.connections):
                 connection.close()
+            if self._overdue_handle is not None:
+                self._overdue_handle.cancel()
         await asyncio.sleep(0)  # a closed transport lets go of its socket in the loop's next turn
         self._server = None
         self._door.path.unlink(missing_ok=True)
