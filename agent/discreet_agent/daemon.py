@@ -89,6 +89,7 @@ class Daemon:
         self._loop.set_exception_handler(self._give_up)
         async with AsyncExitStack() as stack:
             await self._receiver.start()
+            stack.callback(self._write_last)  # after the receiver has closed
             stack.push_async_callback(self._receiver.close)
             await self._listen_on_http(stack)
             stack.callback(self._link.close)
@@ -105,6 +106,12 @@ class Daemon:
         if self._fatal is not None:
             raise self._fatal
         log.info("stopped")
+
+    def _write_last(self) -> None:
+        try:
+            self._device.pipeline.write_refusals()
+        except RetryableError as exc:
+            log.warning("the last refusals are not counted", problem=str(exc), next_step=exc.hint)
 
     async def _listen_on_http(self, stack: AsyncExitStack) -> None:
         if not self._settings.http:
@@ -327,14 +334,26 @@ class Daemon:
                     pipeline.anomalies,
                     pipeline.is_absence_held,
                 )
-                return status.describe(store, self._policies, self._device.consent, how)
+                said = status.describe(store, self._policies, self._device.consent, how)
+                return said | {"contracts": pipeline.admission.contracts()}
             case "sent":
                 return {"sent": status.describe_sent(store.outbox)}
             case "ledger":
                 return status.describe_ledger(store.ledger)
             case "policies":
                 return {"policies": status.describe_trail(store.trail)}
-        return {"error": "UNKNOWN_QUERY", "detail": "known: status, sent, ledger, policies"}
+            case "quarantine":
+                return {"quarantine": status.describe_quarantine(self._device.pipeline.admission.quarantined())}
+            case "clear_quarantine":
+                return self._clear_quarantine()
+        known = "status, sent, ledger, policies, quarantine, clear_quarantine"
+        return {"error": "UNKNOWN_QUERY", "detail": f"known: {known}"}
+
+    def _clear_quarantine(self) -> dict[str, Any]:
+        refusal = self._device.consent.refusal(self._policy)
+        if refusal is not None:  # P6: deleting writes too
+            return {"error": "CONSENT_OFF", "detail": refusal, "next": "`discreet agent purge` forgets it all the same"}
+        return {"cleared": self._device.pipeline.admission.clear_quarantine()}
 
     def _policy_arrived(self, content: bytes) -> None:
         """Called in the MQTT thread; judged at the next tick, so that a flood of policies costs one a second."""

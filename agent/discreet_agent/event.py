@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -29,14 +29,18 @@ class EventRefusal(StrEnum):
     SENDER_UNKNOWN = "SENDER_UNKNOWN"
     SIGNAL_NOT_ALLOWED = "SIGNAL_NOT_ALLOWED"
     UNKNOWN_SIGNAL = "UNKNOWN_SIGNAL"
+    SILENCED = "SILENCED"
     UNKNOWN_VERSION = "UNKNOWN_VERSION"
     BAD_TIME = "BAD_TIME"
     TIME_IN_FUTURE = "TIME_IN_FUTURE"
     TOO_OLD = "TOO_OLD"
+    BAD_ID = "BAD_ID"
     MISSING_FIELD = "MISSING_FIELD"
     WRONG_TYPE = "WRONG_TYPE"
     OUT_OF_BOUNDS = "OUT_OF_BOUNDS"
     UNKNOWN_CATEGORY = "UNKNOWN_CATEGORY"
+    UNDECLARED_FIELD = "UNDECLARED_FIELD"
+    RATE_LIMITED = "RATE_LIMITED"
     DUPLICATE = "DUPLICATE"
     RETRACTED = "RETRACTED"
     RETRACT_FORGOTTEN = "RETRACT_FORGOTTEN"
@@ -49,6 +53,29 @@ class Refused:
 
     reason: EventRefusal
     detail: str
+    size_bytes: int = 0  # of what could not be read at all; 0 for anything else
+
+
+class Shape(NamedTuple):
+    """What may be kept of refused input: its form, never a value. See `quarantine.shape_of`."""
+
+    sender: str
+    signal: str  # "" where the policy declares no such signal
+    version: str  # "" where it is not of a version's form
+    reason: str
+    detail: str
+    fields: str
+    size_bytes: int  # of what could not be read: at most so many; else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """How often input of one shape was refused, and when."""
+
+    shape: Shape
+    count: int
+    first_ms: int
+    last_ms: int
 
 
 class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,7 +93,10 @@ class EventLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Event(msgspec.Struct, frozen=True, array_like=True):
-    """One event that its signal's declaration accepts: only declared fields, all within bounds."""
+    """One event that its signal's declaration accepts: only declared fields, all within bounds.
+
+    `version` is the one its sender made it for; the fields have the form of the signal's present one.
+    """
 
     signal: str
     version: str

@@ -1,6 +1,6 @@
 """The order of the steps on a device. Two ways through: an event comes in, a window closes.
 
-    record          validate → known id? → raw block → tallies
+    record          validate → rate limit → known id? → raw block → tallies
                     one commit for many events
     close_windows   begins: caps → reserved · ends: charge → tally → conclude → bound → randomise → seal → outbox
                     one commit for all metrics of a window, then the ledger's head, then it may leave
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from discreet_agent.anomaly import Finding
     from discreet_agent.event import Received, Refused
+    from discreet_agent.steps.admit import Admission
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.purge import Purge
     from discreet_agent.store.head import Halted, HeadKeeper
@@ -104,6 +105,16 @@ class Pipeline:
         """What was found lately, newest first."""
         return list(self._watching.findings)
 
+    def write_refusals(self) -> None:
+        """Write down now what was only counted in memory: before the agent stops."""
+        if self._device.why_off is None:
+            self._recording.write_refusals(at_once=True)
+
+    @property
+    def admission(self) -> Admission:
+        """Who was refused, and whether contracts are kept: for whoever asks."""
+        return self._recording.admission
+
     # --- a window closes -------------------------------------------------------------------
 
     def close_windows(self) -> int:
@@ -169,6 +180,7 @@ class Pipeline:
 
     def purge(self, purge: Purge) -> int:
         """Forget what the owner says, now, also while recording is off; returns how many raw events went."""
+        self.admission.drop_pending()
         return self._purging.purge(purge)
 
     @property

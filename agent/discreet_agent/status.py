@@ -11,11 +11,12 @@ from discreet_contract.accounting import NANO
 from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from enum import StrEnum
 
     from discreet_agent.anomaly import Finding
     from discreet_agent.consent import Consent
+    from discreet_agent.event import Quarantined
     from discreet_agent.ledger_check import Checked
     from discreet_agent.policies import Policies, Refusal
     from discreet_agent.store.deletions import Deletion
@@ -121,6 +122,25 @@ def describe_sent(outbox: Outbox) -> list[dict[str, Any]]:
             "envelope": row["envelope"].hex(),
         }
         for row in outbox.history()
+    ]
+
+
+def describe_quarantine(found: Iterable[Quarantined]) -> list[dict[str, Any]]:
+    """Refused input by shape: what was wrong with it, how often, when. No values."""
+    return [
+        {
+            "count": kept.count,
+            "reason": kept.shape.reason,
+            "detail": kept.shape.detail,
+            "signal": kept.shape.signal,
+            "version": kept.shape.version,
+            "fields": kept.shape.fields,
+            "size_bytes_at_most": kept.shape.size_bytes or None,
+            "sender": kept.shape.sender,
+            "first": _iso(kept.first_ms // 1000),
+            "last": _iso(kept.last_ms // 1000),
+        }
+        for kept in found
     ]
 
 

@@ -92,8 +92,11 @@ def check_caps(debits: Sequence[Debit], caps: Caps, asked: Debit) -> BudgetRefus
     """None where `asked` fits under every cap beside all earlier `debits`, else the passed cap that resets last.
 
     A rolling cap holds over *every* span [t, t + length), so a window backfilled between two
-    charged ones is judged by the fullest span that contains it.
+    charged ones is judged by the fullest span that contains it. What costs nothing passes no cap, also not
+    one that was lowered below what is spent.
     """
+    if asked.nano == 0:
+        return None
     if sum(debit.nano for debit in debits) + asked.nano <= min(cap for _, cap, _ in caps.spans()):
         return None  # no span holds more than all of them
     passed = []

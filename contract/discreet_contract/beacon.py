@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -46,22 +47,31 @@ def make_beacon(fleet: str, time_ms: int, key_id: str, key: PrivateKey) -> bytes
 
 
 def read_beacon(content: bytes, fleet: str, keys: Iterable[AggregatorKey]) -> int:
-    """The time (ms) that one of the policy's `keys` signed. Raises SignatureRefusedError."""
+    """The time (ms) that one of the policy's `keys` signed. Raises SignatureRefusedError.
+
+    A key speaks of its own days only: one that was stolen after its time cannot lead a device further.
+    """
     try:
         if len(content) > MAX_BEACON_BYTES:
             raise msgspec.ValidationError("too long")
         beacon = msgspec.msgpack.decode(content, type=_Beacon)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise _refused("FORM", "not a time beacon") from exc
-    public = next((key.public_key for key in keys if encode_key_id(key.id) == beacon.key_id), None)
-    if public is None:
+    named = next((key for key in keys if encode_key_id(key.id) == beacon.key_id), None)
+    if named is None:
         raise _refused("KEY", "signed by a key that the policy does not name")
+    if not _midnight_ms(named.from_) <= beacon.time_ms < _midnight_ms(named.until):
+        raise _refused("KEY", "signed for a day on which its key is not valid")
     try:
-        verify_key = VerifyKey(_edwards(bytes.fromhex(public)))
+        verify_key = VerifyKey(_edwards(bytes.fromhex(named.public_key)))
         verify_key.verify(_statement(fleet, beacon.time_ms), beacon.signature)
     except (BadSignatureError, CryptoError, ValueError) as exc:
         raise _refused("ALTERED", "its signature does not fit") from exc
     return beacon.time_ms
+
+
+def _midnight_ms(day: str) -> int:
+    return round(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1000)
 
 
 def _statement(fleet: str, time_ms: int) -> bytes:

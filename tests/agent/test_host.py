@@ -5,7 +5,7 @@ from pathlib import Path
 
 from discreet_agent.event import Event
 from discreet_agent.receive.host import sample_host
-from discreet_agent.validate import validate
+from discreet_agent.validate import Validator
 from discreet_contract.policy.compile import load_policy
 
 POLICY = load_policy(Path(__file__).parents[2] / "policies" / "examples" / "host.yaml")
@@ -15,7 +15,7 @@ def test_this_host_can_be_sampled():
     """Real psutil, real host; a temperature only where there is a sensor."""
     now_ms = time.time_ns() // 1_000_000
     line = sample_host("host.sampled", POLICY.signals["host.sampled"], now_ms)
-    event = validate(line, POLICY.signals, now_ms)
+    event = Validator(POLICY).check(line, now_ms)
 
     assert isinstance(event, Event)
     assert set(event.fields) - {"temperature"} == {"load_percent", "memory_percent", "memory_pressure", "uptime"}

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from device_bench import HOUR, START, make_policy, opening
+from device_bench import HOUR, START, MachineClock, make_policy, opening
 from discreet_agent.schedule import draw_number
 from discreet_contract.ledger_audit import Flaw, verify_ledger
 
@@ -76,6 +76,30 @@ def test_it_is_drawn_anew_at_the_policys_dates_and_no_more_often_than_paid_for(b
     assert sum(charges(device)) == bench.policy.plans["side"].mechanism.charge()
 
 
+def test_a_clock_that_was_ahead_leads_to_no_further_draw(bench):
+    """The metric leaves the policy and comes back while the clock is right again, before its first window."""
+    listed = make_policy(edits=(REDRAWN,))
+    gone = make_policy(version=2, edits=(("\n  side:", "\n  another:"),))
+    again = make_policy(version=3, edits=(REDRAWN,))
+    bench.clock, bench.policy = MachineClock(), listed
+    bench.clock.set_wall(20 * 24 * HOUR)  # believed at a boot
+    device = bench.open()
+    device.pipeline.learn_signed_time(START * 1000)
+    device.pipeline.close_windows()
+    bench.clock.wait(3 * HOUR)
+    device.pipeline.close_windows()
+    first = responses(device)[0][1]
+    bench.clock.set_wall(0)
+    for policy in (gone, again):
+        device.pipeline.adopt(policy)
+        device.pipeline.close_windows()
+    bench.clock.wait(12 * HOUR)
+    device.pipeline.close_windows()
+
+    assert min(entry.window_start for entry in device.store.ledger.entries() if entry.metric == "side") < first
+    assert [(draw, start) for draw, start, _ in responses(device)] == [(0, first)]
+
+
 def test_what_is_paid_for_is_reported_when_the_cap_is_reached(bench, memoised):
     """The other metrics are refused from the second window on."""
     device = memoised(MEMOISED, cap=3.0)
@@ -84,7 +108,21 @@ def test_what_is_paid_for_is_reported_when_the_cap_is_reached(bench, memoised):
     assert [len(charges(device, metric)) for metric in ("opened", "side", "openings")] == [1, 3, 1]
 
 
-@pytest.mark.parametrize(("hours", "expected"), [(0, 0), (2, 0), (3, 1), (5, 1), (6, 1), (300, 1)])
+def test_what_is_paid_for_is_reported_under_a_cap_lowered_below_what_is_spent(bench, memoised):
+    """It asks for nothing, so no cap refuses it; an auditor says the same."""
+    device = memoised(MEMOISED, cap=7.0)
+    run(bench, device, 3, ["left"])
+    before, after = bench.policy, make_policy(edits=(MEMOISED,), cap=3.0, version=2)
+    device.pipeline.adopt(after)
+    bench.at(PERIOD + 5 * HOUR + 60)
+    device.pipeline.close_windows()
+
+    assert [len(charges(device, metric)) for metric in ("opened", "side", "openings")] == [3, 5, 3]
+    known = {policy.digest: policy.policy for policy in (before, after)}
+    assert verify_ledger(device.store.ledger.entries(), known) == []
+
+
+@pytest.mark.parametrize(("hours", "expected"), [(-300, 0), (-1, 0), (0, 0), (2, 0), (3, 1), (5, 1), (6, 1), (300, 1)])
 def test_which_draw_serves_a_window(hours, expected):
     """By the calendar alone."""
     plan = make_policy(edits=(REDRAWN,)).plans["side"]

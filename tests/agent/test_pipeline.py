@@ -36,6 +36,15 @@ def test_events_are_acknowledged_one_by_one(bench, device):
     assert device.store.counters()["events_refused"] == {"UNKNOWN_SIGNAL": 1}
 
 
+def test_fields_that_nobody_declared_are_counted_by_signal(bench, device):
+    """Never by a name that a sender made up."""
+    bench.at(START + 10)
+    planted = {"seconds": 1, "side": "left", "planted": 1, "planted too": 2}
+    device.pipeline.record([opening(START + 1, fields=planted), opening(START + 2, signal="x.y", fields=planted)])
+
+    assert device.store.counters()["fields_dropped"] == {"door.opened": 2}
+
+
 def test_an_event_id_is_taken_once(bench, device):
     """Also within one batch, also after a restart."""
     bench.at(START + 10)

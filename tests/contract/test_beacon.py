@@ -12,6 +12,7 @@ from discreet_contract.errors import SignatureRefusedError
 from discreet_contract.policy.model import AggregatorKey
 
 NOW = 1_700_006_400_123
+FROM, UNTIL = 1_577_836_800_000, 1_893_456_000_000  # of `listed` keys
 
 
 def listed(key, key_id="test"):
@@ -21,7 +22,7 @@ def listed(key, key_id="test"):
 KEY, OTHER = PrivateKey(bytes(31) + b"\2"), PrivateKey(bytes(31) + b"\3")
 
 
-@given(st.binary(min_size=32, max_size=32), st.integers(0, 2**53 - 1))
+@given(st.binary(min_size=32, max_size=32), st.integers(FROM, UNTIL - 1))
 def test_every_key_signs_every_time(private, time_ms):
     """Both signs of the Edwards point among them."""
     key = PrivateKey(private)
@@ -49,6 +50,9 @@ def test_no_two_signatures_share_a_nonce():
         ("FORM", msgspec.msgpack.encode([2, b"test\0\0\0\0", NOW, bytes(64)])),
         ("FORM", msgspec.msgpack.encode([1, b"test\0\0\0\0", 2**60, bytes(64)])),
         ("KEY", make_beacon("f", NOW, "unknown", KEY)),
+        ("KEY", make_beacon("f", FROM - 1, "test", KEY)),
+        ("KEY", make_beacon("f", UNTIL, "test", KEY)),
+        ("KEY", make_beacon("f", 2**53 - 1, "test", KEY)),
         ("ALTERED", make_beacon("g", NOW, "test", KEY)),
         ("ALTERED", make_beacon("f", NOW, "test", OTHER)),
         ("ALTERED", msgspec.msgpack.encode([1, b"test\0\0\0\0", NOW, bytes(64)])),
@@ -59,6 +63,9 @@ def test_no_two_signatures_share_a_nonce():
         "another form",
         "no time",
         "key",
+        "before its key",
+        "after its key",
+        "far after its key",
         "fleet",
         "signer",
         "signature",

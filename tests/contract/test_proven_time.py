@@ -82,12 +82,40 @@ def test_an_older_signed_time_in_the_post_takes_nothing_back():
     assert learnt.ms == START_MS + 10 * DAY * 1000
 
 
+def test_a_later_head_mends_what_a_wrong_beacon_proved():
+    """The aggregator's clock was a year ahead; with the head only the counter's word remains, also after a boot."""
+    clock = MachineClock()
+    proven = start(clock).reach(START_MS + 365 * DAY * 1000, clock.now_ms())
+    clock.wait(10 * DAY)
+    proven = proven.at(clock)
+    assert proven.ms > START_MS + 365 * DAY * 1000
+    clock.set_wall(300 * DAY)
+    learnt = proven.learn(START_MS + 7 * DAY * 1000, clock.now_ms())
+    assert learnt.ms == START_MS + 10 * DAY * 1000
+    clock.reboot()
+    assert learnt.at(clock).believe(clock.now_ms()) == learnt.ms + SLACK_MS
+
+
+def test_a_right_beacon_is_believed_until_the_next_head_and_again_after_it():
+    """A clock that was right all the time is believed throughout."""
+    clock = MachineClock()
+    proven = start(clock)
+    clock.reboot(off_seconds=100 * DAY)
+    for signed_ms in (None, clock.true_ms - 3 * DAY * 1000):
+        if signed_ms is not None:
+            proven = proven.learn(signed_ms, clock.now_ms())
+            assert proven.believe(clock.now_ms()) == clock.now_ms()
+        proven = proven.at(clock).reach(clock.true_ms, clock.now_ms())
+        assert (proven.ms, proven.believe(clock.now_ms())) == (clock.true_ms, clock.now_ms())
+
+
 steps = st.one_of(
     st.tuples(st.just("wait"), st.integers(0, 40 * DAY)),
     st.tuples(st.just("reboot"), st.integers(0, 400 * DAY)),
     st.tuples(st.just("wall"), st.sampled_from([-365, -28, -1, 0, 1, 27, 28, 29, 365, 3650])),
     st.tuples(st.just("walk"), st.integers(1, 28)),
     st.tuples(st.just("signed"), st.integers(0, 40 * DAY)),
+    st.tuples(st.just("beacon"), st.integers(0, 40 * DAY)),
     st.tuples(st.just("forgotten"), st.just(0)),
 )
 
@@ -112,6 +140,8 @@ def test_nothing_moves_belief_further_than_the_slack_beyond_true_time(moves):
                 signed_ms = max(signed_ms, clock.true_ms - amount * 1000)
                 proven = proven.at(clock).learn(signed_ms, clock.now_ms())
                 saved = proven
+            case "beacon":  # the aggregator's clock is right, the broker keeps what it said
+                proven = proven.at(clock).reach(clock.true_ms - amount * 1000, clock.now_ms())
             case "forgotten":
                 proven = saved
         proven = proven.at(clock)

@@ -13,7 +13,7 @@ import yaml
 from discreet_agent.config import AgentConfig
 from discreet_agent.event import Event, EventLine
 from discreet_agent.receive.lines import decode_line
-from discreet_agent.validate import validate
+from discreet_agent.validate import Validator
 from discreet_aggregator.config import AggregatorConfig
 from discreet_contract.cli.main import discreet
 from discreet_contract.policy.compile import load_policy
@@ -90,13 +90,13 @@ def test_shipped_configurations_are_legal_also_with_every_comment_taken_away(nam
 @pytest.mark.parametrize("name", ["README.md", "docs/data-flow.md", "agent/README.md"])
 def test_the_sample_event_is_accepted(name):
     """The line that the documents show, under the policy that they name, a second later."""
-    signals = load_policy(ROOT / "policies" / "examples" / "flights.yaml").signals
+    validator = Validator(load_policy(ROOT / "policies" / "examples" / "flights.yaml"))
     lines = [line for body in fences(ROOT / name, "json") for line in body.splitlines() if '"signal"' in line]
     assert lines
     for line in lines:
         [event] = decode_line(line.encode())
         assert isinstance(event, EventLine)
-        assert isinstance(validate(event, signals, 1_357_673_701_000), Event)
+        assert isinstance(validator.check(event, 1_357_673_701_000), Event)
 
 
 def commands():

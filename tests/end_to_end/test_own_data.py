@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from discreet_agent.client import ask
+from discreet_agent.ask import ask
 
 PLANTED = 77.25
 

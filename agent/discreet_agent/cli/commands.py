@@ -1,4 +1,4 @@
-"""`discreet agent`: on, off, run, status, emit, sent, ledger, policies."""
+"""`discreet agent`: on, off, run, status, emit, sent, ledger, policies; the others stand in the modules beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from discreet_agent.cli import data
+from discreet_agent.cli import data, quarantine
 from discreet_agent.cli.emit import emit
 from discreet_agent.cli.options import config_option, json_option, policy_in_force
 from discreet_agent.config import load_settings
@@ -18,6 +18,9 @@ from discreet_contract.state_folder import make_state_folder
 
 if TYPE_CHECKING:
     from discreet_agent.config import Settings
+
+
+_KEPT = {True: "kept", False: "broken", None: "open"}
 
 
 @click.group()
@@ -258,11 +261,13 @@ def _status_lines(answer: dict[str, Any]) -> list[str]:
     if answer["last_refusal"]:
         lines.append(f"refused   {answer['last_refusal']}")
     lines += [f"unusual   {anomaly['at']}  {anomaly['explanation']}" for anomaly in answer["anomalies"]]
+    for name, contract in answer["contracts"].items():
+        lines.append(f"contract  {name}: {_KEPT[contract['kept']]}: {contract['why']}")
     for name, reasons in answer["counters"].items():
         counted = ", ".join(f"{reason} {count}" if reason else f"{count}" for reason, count in reasons.items())
         lines.append(f"{name}: {counted}")
     return lines
 
 
-for _command in (emit, data.purge, data.export_command, data.forgotten, data.inspect):
+for _command in (emit, data.purge, data.export_command, data.forgotten, data.inspect, quarantine.quarantine):
     agent.add_command(_command)

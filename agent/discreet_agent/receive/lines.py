@@ -67,35 +67,31 @@ _line_decoder = msgspec.json.Decoder(_Line)
 _greeting_decoder = msgspec.json.Decoder(_Greeting)
 
 # msgspec's own messages may quote a value; the rule is enough to mend the sender.
-_NO_LINE = Refused(EventRefusal.MALFORMED, 'a line is a JSON object: an event, {"events": […]} or {"query": "…"}')
-_NO_EVENT = Refused(
-    EventRefusal.MALFORMED, "an event has signal, version, time and fields of numbers, text or true/false"
-)
-_NO_GREETING = Refused(EventRefusal.MALFORMED, 'a greeting is {"token": "…"}, {"answers": false} or both, no more')
-_TOO_LONG = Refused(EventRefusal.BATCH_TOO_LONG, f"a batch has at most {MAX_BATCH_EVENTS} events")
-_TOO_LARGE = Refused(EventRefusal.TOO_LARGE, f"a line has at most {MAX_LINE_BYTES} bytes")
+_NO_LINE = 'a line is a JSON object: an event, {"events": […]} or {"query": "…"}'
+_NO_EVENT = "an event has signal, version, time and fields of numbers, text or true/false"
+_NO_GREETING = 'a greeting is {"token": "…"}, {"answers": false} or both, no more'
 
 
 def decode_line(line: bytes | bytearray) -> Said:
     """What a sender's line holds. Never raises: what cannot be read is a refusal."""
     if len(line) > MAX_LINE_BYTES:
-        return [_TOO_LARGE]
+        return [too_large(len(line))]
     try:
         return _batch_decoder.decode(line).events if b'"events"' in line[:16] else [_event_decoder.decode(line)]
     except _BROKEN:
         return _decode_carefully(line)
 
 
-def too_large() -> Refused:
+def too_large(size_bytes: int = MAX_LINE_BYTES + 1) -> Refused:
     """The refusal of a line that was not even read to its end."""
-    return _TOO_LARGE
+    return Refused(EventRefusal.TOO_LARGE, f"a line has at most {MAX_LINE_BYTES} bytes", size_bytes)
 
 
 def _decode_carefully(line: bytes | bytearray) -> Said:
     try:
         head = _line_decoder.decode(line)
     except _BROKEN:
-        return [_NO_LINE]
+        return [Refused(EventRefusal.MALFORMED, _NO_LINE, len(line))]
     if head.query is not None:
         return Query(head.query)
     if head.token is not None or head.answers is not None:
@@ -103,7 +99,7 @@ def _decode_carefully(line: bytes | bytearray) -> Said:
     if head.events is None:
         return [_decode_event(line)]
     if len(head.events) > MAX_BATCH_EVENTS:
-        return [_TOO_LONG]
+        return [Refused(EventRefusal.BATCH_TOO_LONG, f"a batch has at most {MAX_BATCH_EVENTS} events", len(line))]
     return [_decode_event(raw) for raw in head.events]
 
 
@@ -111,7 +107,7 @@ def _decode_greeting(line: bytes | bytearray) -> Said:
     try:
         greeting = _greeting_decoder.decode(line)
     except _BROKEN:
-        return [_NO_GREETING]
+        return [Refused(EventRefusal.MALFORMED, _NO_GREETING, len(line))]
     digest = None if greeting.token is None else hashlib.sha256(greeting.token.encode()).hexdigest()
     return Greeting(digest, greeting.answers)
 
@@ -120,4 +116,4 @@ def _decode_event(raw: bytes | bytearray | msgspec.Raw) -> Received:
     try:
         return _event_decoder.decode(raw)
     except _BROKEN:
-        return _NO_EVENT
+        return Refused(EventRefusal.MALFORMED, _NO_EVENT, len(raw))

@@ -151,6 +151,7 @@ class Forgetting:
             given_up = self._store.outbox.give_up_others(self._plans, now_ms - horizon_ms, now_ms)
             self._store.count("reports_given_up", "METRIC_LEFT_THE_POLICY", by=given_up)
             self._store.outbox.forget_sent(now_ms - horizon_ms)
+            self._store.quarantine.forget(self._layer.clock.now_ms() // 1000)
             dropped = self._store.seen.forget(self._layer.clock.now_ms() // 1000 - WINDOW_SECONDS)
             self._store.count("retractions_forgotten_early", by=dropped)
             self._layer.save_clock()

@@ -56,6 +56,7 @@ class Purging:
             self._tallying.forget(purge.signal, purge.before_ms)
             before_hour = None if purge.before_ms is None else purge.before_ms // 3_600_000
             self._store.baselines.purge(purge.signal, before_hour)
+            self._store.quarantine.clear(purge.signal, purge.before_ms)
             if purge == Purge():
                 self._store.seen.clear()
         deleted = sum(self._steps(gone))

@@ -1,11 +1,11 @@
-"""An event comes in: validate → known id? → raw block → tallies → corrections; one commit for many events."""
+"""An event comes in: admit → known id? → raw block → tallies → corrections; one commit for many events."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from discreet_agent.event import Event, EventRefusal, Refused
-from discreet_agent.validate import validate
+from discreet_agent.steps.admit import Admission
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,7 @@ class Recording:
         watching: Watching,
     ) -> None:
         self._store = store
+        self.admission = Admission(device, store, layer)
         self._layer = layer
         self._tallying = tallying
         self._correcting = correcting
@@ -46,12 +47,13 @@ class Recording:
     def adopt(self, device: Device) -> None:
         """Go on under this device's policy."""
         self._device = device
-        self._signals = device.rules.signals
+        self.admission.adopt(device)
 
     def record(self, batches: Sequence[Batch]) -> list[Refused | None]:
         """See `Pipeline.record_group`."""
         refusal = self._device.why_off
         if refusal is not None:  # P6: not even the refusal is written down
+            self.admission.drop_pending()
             return [Refused(EventRefusal.CONSENT_OFF, refusal) for batch in batches for _ in batch.items]
         outcomes, fresh = self._check(batches)
         taken = [item for item in outcomes if isinstance(item, Event)]
@@ -61,29 +63,27 @@ class Recording:
             self._count_refusals(outcomes)
         return [item if isinstance(item, Refused) else None for item in outcomes]
 
-    def write_refusals(self) -> None:
-        """Write down what was only counted, in a transaction of its own, if there is anything."""
-        if self._unwritten:
+    def write_refusals(self, *, at_once: bool = False) -> None:
+        """Write down what was only counted, in a transaction of its own, if there is anything and not too often."""
+        if (at_once or self.admission.may_write) and (self._unwritten or self.admission.has_news):
             with self._store.transaction():
                 self._write_refusals()
+                self.admission.write()
             self._unwritten.clear()
+            self.admission.written()
 
     def _check(self, batches: Sequence[Batch]) -> tuple[list[Event | Refused], set[bytes]]:
         """Each item's event or refusal, and the ids that nobody knew yet."""
-        now_ms = self._device.clock.now_ms()
         fresh: set[bytes] = set()
         self._may_be_retracted = self._store.seen.any_retracted()
         outcomes: list[Event | Refused] = []
         for batch in batches:
-            for item in batch.items:
-                checked = item if isinstance(item, Refused) else validate(item, self._signals, now_ms, batch.sender)
-                if isinstance(checked, Event) and checked.id is not None:
-                    checked = self._refuse_known(checked, fresh)
-                outcomes.append(checked)
+            outcomes += [self._refuse_known(admitted, fresh) for admitted in self.admission.admit(batch)]
         return outcomes, fresh
 
-    def _refuse_known(self, event: Event, fresh: set[bytes]) -> Event | Refused:
-        assert event.id is not None  # noqa: S101 - asked by the caller
+    def _refuse_known(self, event: Event | Refused, fresh: set[bytes]) -> Event | Refused:
+        if isinstance(event, Refused) or event.id is None:
+            return event
         digest = self._layer.digest(event.sender, event.id)
         if digest in fresh or self._layer.is_known(digest):
             return _KNOWN
@@ -96,6 +96,7 @@ class Recording:
         events = [event for event in taken if event.retracts is None]
         arrival = self._layer.arrival()
         grouped = self._layer.bucketed(events, arrival)
+        dropped = self.admission.take_dropped()
         with self._store.transaction():
             self._layer.append(grouped, arrival)
             if arrival.is_dated:
@@ -104,6 +105,8 @@ class Recording:
                 self._correct(outcomes, fresh)
             self._layer.save_clock()
             self._store.count("events_accepted", by=len(events))
+            for signal, fields in dropped.items():
+                self._store.count("fields_dropped", signal, fields)
             self._count_refusals(outcomes)
             self._write_refusals()
         self._unwritten.clear()

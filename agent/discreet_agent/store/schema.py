@@ -223,4 +223,24 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    (
+        "0007_quarantine",
+        """
+        CREATE TABLE quarantine (
+            digest BLOB PRIMARY KEY,         -- BLAKE2b-128 of the shape: the seven columns that follow
+            sender TEXT NOT NULL,            -- as the policy names it
+            signal TEXT NOT NULL,            -- empty where the policy declares no such signal
+            version TEXT NOT NULL,           -- empty where it is not of a version's form
+            reason TEXT NOT NULL,            -- from a closed list
+            detail TEXT NOT NULL,            -- which rule; made of the policy
+            fields TEXT NOT NULL,            -- declared fields with types and lengths; no values
+            size_bytes INTEGER NOT NULL,     -- of what could not be read: at most so many; else 0
+            count INTEGER NOT NULL,          -- how often
+            first_ms INTEGER NOT NULL,       -- this device's wall clock
+            last_ms INTEGER NOT NULL,        -- this device's wall clock
+            bytes INTEGER NOT NULL,          -- of the texts
+            expires_at INTEGER NOT NULL      -- second of retention time
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
 )

@@ -19,6 +19,7 @@ from discreet_agent.store.keys import KEYS, KeyRing, handed_over
 from discreet_agent.store.ledger import Ledger
 from discreet_agent.store.memos import Memos
 from discreet_agent.store.outbox import Outbox
+from discreet_agent.store.quarantine import QuarantineTable
 from discreet_agent.store.raw import RawLog
 from discreet_agent.store.reservations import Reservations
 from discreet_agent.store.schema import MIGRATIONS
@@ -121,6 +122,11 @@ class Store:
     def memos(self) -> Memos:
         """Permanent responses of memoised metrics."""
         return Memos(self.connection)
+
+    @property
+    def quarantine(self) -> QuarantineTable:
+        """Shapes of refused input."""
+        return QuarantineTable(self.connection)
 
     @property
     def trail(self) -> Trail:

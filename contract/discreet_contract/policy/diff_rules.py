@@ -117,6 +117,21 @@ def _required(_old: Any, new: Any) -> Verdict:
     return _BREAKING if new else _COMPATIBLE
 
 
+def _undeclared(_old: Any, new: Any) -> Verdict:
+    return _BREAKING if new == "refuse" else _COMPATIBLE
+
+
+def _rate(old: Any, new: Any) -> Verdict:
+    """A rate limit is no part of the schema; without one, or under a higher one, more is recorded."""
+    grows = new is None or (old is not None and new > old)
+    return Compatibility.COMPATIBLE, Privacy.REGRESSING if grows else Privacy.IMPROVING
+
+
+def _default(old: Any, _new: Any) -> Verdict:
+    """A first default lets older events in that lacked the field; any other change makes them mean something else."""
+    return _COMPATIBLE if old is None else _BREAKING
+
+
 def _accepts(old: Any, new: Any) -> Verdict:
     return _BREAKING if set(old) - set(new) else _COMPATIBLE
 
@@ -180,6 +195,8 @@ RULES: tuple[tuple[str, Callable[[Any, Any], Verdict]], ...] = (
     ("aggregator/keys", _keys),
     ("budget/*", _up_is_worse),
     ("lateness", _always(_COMPATIBLE)),
+    ("undeclared", _undeclared),
+    ("contracts/**", _always(_COMPATIBLE)),  # observed on the device, shown there; nothing leaves
     ("late_horizon", _longer_is_worse),
     ("spread", _longer_is_better),
     ("receipt_buckets", _up_is_worse),  # more buckets: fewer devices share a topic
@@ -194,6 +211,7 @@ RULES: tuple[tuple[str, Callable[[Any, Any], Verdict]], ...] = (
     ("signals/*/expires", _rising(Compatibility.COMPATIBLE, Privacy.REGRESSING, str)),
     ("signals/*/retention", _longer_is_worse),
     ("signals/*/accepts", _accepts),
+    ("signals/*/max_per_minute", _rate),
     ("signals/*/otlp", _otlp),
     ("signals/*/otlp/**", _always(_SUSPECT)),  # events of this signal now mean, or tell, something else
     ("signals/*/fields/*", _field),
@@ -201,6 +219,7 @@ RULES: tuple[tuple[str, Callable[[Any, Any], Verdict]], ...] = (
     ("signals/*/fields/*/max", _widens(upward=True)),
     ("signals/*/fields/*/values", _values),
     ("signals/*/fields/*/required", _required),
+    ("signals/*/fields/*/default", _default),
     ("signals/*/fields/*/grid", _rising(Compatibility.COMPATIBLE, Privacy.IMPROVING)),
     ("signals/*/fields/*/unit", _always(_BREAKING)),
     ("metrics/*", _came_or_went(_WORSE, (Compatibility.BREAKING, Privacy.IMPROVING))),

@@ -25,7 +25,7 @@ MEANINGS: dict[str, str] = {
     "Policy.collector": "Built-in sources of events.",
     "Policy.padding": "Smallest size, in bytes, to which an envelope is padded.",
     "Policy.expected_devices": "How many devices the fleet has, about. Lints judge by it whether a figure can be seen.",
-    "Policy.undeclared": "What becomes of an event with a field that its signal does not declare: field or event goes.",
+    "Policy.undeclared": "What becomes of a field that its signal does not declare: it goes, or its event. Counted.",
     "Policy.retention": "Upper bounds for each layer of data on the device.",
     "Policy.outbox": "Bounds on what waits for a receipt.",
     "Policy.senders": (
@@ -33,7 +33,7 @@ MEANINGS: dict[str, str] = {
         "program that is none of them is refused, but for root and the agent's own user: these may emit everything "
         "unless an entry states them."
     ),
-    "Policy.contracts": "What a signal's sender promises: signal → contract.",
+    "Policy.contracts": "What a signal's sender promises: signal → contract. `status` says whether it is kept.",
     "Policy.features": "What the device computes from its events, for its own apps.",
     "Policy.scores": "Sums of weighted features.",
     "Policy.segments": "Groups a device puts itself in.",
@@ -78,7 +78,7 @@ MEANINGS: dict[str, str] = {
     "Signal.owner": "Address of who answers for it.",
     "Signal.expires": "Day its approval ends. Checked by the lints; the device goes on recording.",
     "Signal.retention": "How long raw events are kept, counted from the event's own time, rounded up to a whole day.",
-    "Signal.fields": "Its fields. Others are dropped on receipt.",
+    "Signal.fields": "Its fields. Of others `undeclared` decides.",
     "Signal.review": "Where it was approved.",
     "Signal.otlp": "Metric of OpenTelemetry, sent to `/v1/metrics`, whose data points are events of this signal.",
     "Otlp.metric": (
@@ -91,10 +91,16 @@ MEANINGS: dict[str, str] = {
         "Attribute → text it must have. Of several signals for one metric, a point becomes an event of the one whose "
         "`only` holds and asks most."
     ),
-    "NumberField.default": "What an event of an older version, which lacks the field, is given.",
+    "NumberField.default": (
+        "What an event of an accepted older version is given where it lacks the field. One of the present version is "
+        "given nothing: its sender knows the field."
+    ),
     "CategoryField.default": "As for numbers.",
     "BooleanField.default": "As for numbers.",
-    "Signal.accepts": "Older schema versions that are still taken as they are.",
+    "Signal.max_per_minute": "Most events that one sender may add in a minute, and at once. Empty: no bound.",
+    "Signal.accepts": (
+        "Older schema versions that are still taken: held to the present bounds, and given defaults for what they lack."
+    ),
     "NumberField.min": "Least value that is accepted.",
     "NumberField.max": "Greatest value that is accepted.",
     "NumberField.unit": "Unit, for people.",
@@ -219,8 +225,8 @@ MEANINGS: dict[str, str] = {
     "Sender.features": "Features it may read.",
     "Sender.segments": "Segments it may read.",
     "Sender.flags": "Flags it may read.",
-    "Contract.latency": "How long after it happened an event arrives at the latest.",
-    "Contract.max_refused": "Largest share of refused events, 0 to 1.",
+    "Contract.latency": "Within so long after they happened, 95 % of its events come in.",
+    "Contract.max_refused": "Largest share of its events that is refused, 0 to 1.",
     "Guard.from_": "Signal that is watched, say of crashes.",
     "Guard.flags": "Flags that are reverted.",
     "Guard.at_most": "How many events after a change are still tolerated.",

@@ -128,6 +128,7 @@ class Signal(Record, frozen=True):
     fields: dict[Name, Field] = {}
     review: str = ""
     accepts: tuple[SchemaVersion, ...] = ()
+    max_per_minute: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     otlp: Otlp | None = None
 
     def accepts_version(self, version: str) -> bool:

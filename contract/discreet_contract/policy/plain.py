@@ -15,15 +15,17 @@ from discreet_contract.policy.model import Metric, Signal
 if TYPE_CHECKING:
     from discreet_contract.policy.model import Policy
 
-# Keys of a metric that came after the first release. Only ever appended to; a default never changes.
+# Keys that came after the first release. Only ever appended to; a default never changes.
 _LATER_IN_METRICS = ("edges", "at_most", "salt", "dictionary", "redraw", "draws")
-# The same for signals.
-_LATER_IN_SIGNALS = ("otlp",)
+_LATER_IN_SIGNALS = ("max_per_minute", "otlp")
 
 
-def _defaults(record: type[msgspec.Struct], names: tuple[str, ...]) -> dict[str, Any]:
-    fields = msgspec.structs.fields(record)
-    return {f.encode_name: msgspec.to_builtins(f.default) for f in fields if f.encode_name in names}
+def _defaults(record: type[msgspec.Struct], later: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        field.encode_name: msgspec.to_builtins(field.default)
+        for field in msgspec.structs.fields(record)
+        if field.encode_name in later
+    }
 
 
 _METRIC_DEFAULTS = _defaults(Metric, _LATER_IN_METRICS)

@@ -24,10 +24,8 @@ if TYPE_CHECKING:
 INERT_SECTIONS = (
     "padding",
     "expected_devices",
-    "undeclared",
     "retention",
     "outbox",
-    "contracts",
     "features",
     "scores",
     "segments",
@@ -53,10 +51,6 @@ def inert_parts(policy: Policy) -> Iterator[Path]:
     for name, metric in policy.metrics.items():
         if metric.by:
             yield ("metrics", name, "by")
-    for name, signal in policy.signals.items():
-        for field_name, declared in signal.fields.items():
-            if declared.default is not None:
-                yield ("signals", name, "fields", field_name, "default")
 
 
 def _inert_scopes(policy: Policy) -> Iterator[Path]:
