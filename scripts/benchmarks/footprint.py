@@ -1,6 +1,7 @@
-"""Idle memory and start time of the agent, beside bare Python and beside Python with the same libraries loaded.
+"""Idle memory, start time and idle CPU of the agent, beside bare Python and Python with the same libraries loaded.
 
-Medians of RUNS in turn (agent, libraries, bare, agent, …), so that a drifting machine moves all three.
+Medians of RUNS in turn (agent, libraries, bare, agent, …), so that a drifting machine moves all three. Apart from
+them: CPU over a minute of idling, and memory when a window closes, which loads what draws noise.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-ROOT = Path(__file__).resolve().parents[2]
+from agent_process import Agent, enrol, example, fresh_state, install, own_line
+
 RUNS = 7
 IDLE_SECONDS = 2.5
+IDLE_CPU_SECONDS = 60
+CLOSING_RUNS = 3
+WINDOW_SECONDS = 28 * 86_400
 LIBRARIES = "asyncio, sqlite3, msgspec, nacl.public, nacl.signing, paho.mqtt.client, structlog, click, rfc8785"
 
 
@@ -28,36 +33,22 @@ class Footprint:
 
 
 def main() -> None:
-    """Measure and print one table."""
+    """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="dsc") as folder:
-        agent = _agent(Path(folder))
-        socket = Path(folder) / "agent.sock"
+        agent = install(Path(folder) / "a", example("flights"))
         measured: dict[str, list[Footprint]] = {"agent, idle": [], "same libraries": [], "bare Python": []}
         for _ in range(RUNS):
-            measured["agent, idle"].append(_measure(agent, socket))
+            measured["agent, idle"].append(_measure(agent.command, agent.socket))
             measured["same libraries"].append(_measure(_python(f"import {LIBRARIES}", folder), Path(folder) / "ready"))
             measured["bare Python"].append(_measure(_python("pass", folder), Path(folder) / "ready"))
-    _print(measured)
-
-
-def _agent(folder: Path) -> list[str]:
-    """A device with the flights policy, no broker listening: connected or not, it idles alike."""
-    key = subprocess.run(
-        ["discreet", "policy", "keys", "new", folder / "root.key"], capture_output=True, text=True, check=True
-    )
-    example = ROOT / "policies" / "examples" / "flights.yaml"
-    delivered, log = folder / "policy.json", folder / "releases"
-    for command in (
-        ["release", example, "--log", log, "--key", folder / "root.key"],
-        ["publish", "--log", log, "--output", delivered],
-    ):
-        subprocess.run(["discreet", "policy", *command], check=True, stdout=subprocess.DEVNULL)
-    (folder / "agent.toml").write_text(
-        f'policy = "{delivered}"\nroots = ["{key.stdout.strip()}"]\nstate_dir = "state"\nsocket = "agent.sock"\n'
-        '[broker]\nurl = "mqtt://127.0.0.1:9"\n',
-        encoding="utf-8",
-    )
-    return ["discreet", "agent", "run", "--config", str(folder / "agent.toml")]
+        _print(measured)
+        print(f"agent, idle for {IDLE_CPU_SECONDS} s: {_idle_cpu(agent):.2%} of one processor")
+        closing = install(Path(folder) / "c", example("flights"))
+        now = int(time.time())
+        enrol(closing, now - now % WINDOW_SECONDS - WINDOW_SECONDS)
+        peaks = [_closing(closing) for _ in range(CLOSING_RUNS)]
+    peak, after = (median(values) for values in zip(*peaks, strict=True))
+    print(f"agent when a window closes: {peak:.1f} MB at the most, {after:.1f} MB after")
 
 
 def _python(statement: str, folder: str) -> list[str]:
@@ -75,11 +66,39 @@ def _measure(command: list[str], ready: Path) -> Footprint:
             time.sleep(0.002)
         ready_seconds = time.monotonic() - began
         time.sleep(IDLE_SECONDS)
-        status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+        rss_kb = own_line(process.pid, "status", "VmRSS")
         process.kill()
     ready.unlink(missing_ok=True)
-    rss_kb = int(status.split("VmRSS:")[1].split()[0])
     return Footprint(rss_kb / 1024, ready_seconds)
+
+
+def _idle_cpu(agent: Agent) -> float:
+    """Share of one processor that all threads take; no sender, and it keeps looking for a broker."""
+    with agent.running() as pid:
+        time.sleep(IDLE_SECONDS)
+        before = _ran_ns(pid)
+        time.sleep(IDLE_CPU_SECONDS)
+        return (_ran_ns(pid) - before) / IDLE_CPU_SECONDS / 1e9
+
+
+def _ran_ns(pid: int) -> int:
+    """Nanoseconds on a processor, which the ticks of /proc/PID/stat are too coarse for."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text(encoding="ascii").split()[0]) for task in tasks)
+
+
+def _closing(agent: Agent) -> tuple[float, float]:
+    """(greatest, later) resident MB of an agent that finds at its start that a window of each metric is over."""
+    from discreet_agent.store.store import Store
+
+    fresh_state(agent)
+    with agent.running() as pid:
+        time.sleep(IDLE_SECONDS)
+        peak, after = (own_line(pid, "status", name) / 1024 for name in ("VmHWM", "VmRSS"))
+    with Store(agent.state / "agent.db") as store:
+        if not store.counters().get("reports_made"):
+            raise SystemExit("no window closed")
+    return peak, after
 
 
 def _print(measured: dict[str, list[Footprint]]) -> None:

@@ -13,7 +13,7 @@ from discreet_agent.store.raw import Arrival, by_bucket
 from discreet_contract.durations import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from discreet_agent.event import Event
     from discreet_agent.steps.device import Device
@@ -80,10 +80,16 @@ class RawLayer:
             self._live[stretch] = stretch._replace(serial=1 + secrets.randbelow(2**31))
         return self._live[stretch]
 
-    def append(self, grouped: dict[Bucket, list[Event]], arrival: Arrival) -> None:
-        """Store what `bucketed` returned; within a transaction."""
+    def append(
+        self,
+        grouped: dict[Bucket, list[Event]],
+        arrival: Arrival,
+        digests: Mapping[tuple[str, str], bytes] | None = None,
+    ) -> None:
+        """Store what `bucketed` returned; within a transaction. `digests`: those of (sender, id) made already."""
         for bucket, events in grouped.items():
-            ids = (self.digest(event.sender, event.id) for event in events if event.id is not None)
+            said = [(event.sender, event.id) for event in events if event.id is not None]
+            ids = [self.digest(*one) for one in said] if digests is None else [digests[one] for one in said]
             self._store.raw.append(bucket, self.retention[bucket.signal], arrival, events, ids)
 
     def seal_old(self) -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from discreet_agent.steps.watch import Watching
     from discreet_agent.store.store import Store
 
+    Digests = dict[tuple[str, str], bytes]  # (sender, id) of new events → what the id is known by
+
 _KNOWN = Refused(EventRefusal.DUPLICATE, "an event with this id came in before")
 _RETRACTED = Refused(EventRefusal.RETRACTED, "the event with this id was retracted before it came")
 
@@ -72,33 +74,36 @@ class Recording:
             self._unwritten.clear()
             self.admission.written()
 
-    def _check(self, batches: Sequence[Batch]) -> tuple[list[Event | Refused], set[bytes]]:
+    def _check(self, batches: Sequence[Batch]) -> tuple[list[Event | Refused], Digests]:
         """Each item's event or refusal, and the ids that nobody knew yet."""
-        fresh: set[bytes] = set()
+        fresh: Digests = {}
         self._may_be_retracted = self._store.seen.any_retracted()
         outcomes: list[Event | Refused] = []
         for batch in batches:
             outcomes += [self._refuse_known(admitted, fresh) for admitted in self.admission.admit(batch)]
         return outcomes, fresh
 
-    def _refuse_known(self, event: Event | Refused, fresh: set[bytes]) -> Event | Refused:
+    def _refuse_known(self, event: Event | Refused, fresh: Digests) -> Event | Refused:
         if isinstance(event, Refused) or event.id is None:
             return event
-        digest = self._layer.digest(event.sender, event.id)
-        if digest in fresh or self._layer.is_known(digest):
+        said = (event.sender, event.id)
+        if said in fresh:
+            return _KNOWN
+        digest = self._layer.digest(*said)
+        if self._layer.is_known(digest):
             return _KNOWN
         if self._may_be_retracted and self._store.seen.is_retracted(digest):
             return _RETRACTED
-        fresh.add(digest)
+        fresh[said] = digest
         return event
 
-    def _store_all(self, outcomes: list[Event | Refused], taken: Sequence[Event], fresh: set[bytes]) -> None:
+    def _store_all(self, outcomes: list[Event | Refused], taken: Sequence[Event], fresh: Digests) -> None:
         events = [event for event in taken if event.retracts is None]
         arrival = self._layer.arrival()
         grouped = self._layer.bucketed(events, arrival)
         dropped = self.admission.take_dropped()
         with self._store.transaction():
-            self._layer.append(grouped, arrival)
+            self._layer.append(grouped, arrival, fresh)
             if arrival.is_dated:
                 self._tallying.take(events)
             if len(events) < len(taken):
@@ -110,17 +115,17 @@ class Recording:
             self._count_refusals(outcomes)
             self._write_refusals()
         self._unwritten.clear()
-        self._layer.learn(fresh)
+        self._layer.learn(fresh.values())
         if arrival.is_dated:
             self._watching.take(events)
 
-    def _correct(self, outcomes: list[Event | Refused], fresh: set[bytes]) -> None:
+    def _correct(self, outcomes: list[Event | Refused], fresh: Digests) -> None:
         """Corrections after all events of the group: what they take back may have come with them."""
         for index, item in enumerate(outcomes):
             if isinstance(item, Refused) or item.retracts is None:
                 continue
             digest = self._layer.digest(item.sender, item.retracts)
-            is_known = digest in fresh or self._layer.is_known(digest)
+            is_known = (item.sender, item.retracts) in fresh or self._layer.is_known(digest)
             refusal = self._correcting.take(item, is_known=is_known)
             if refusal is not None:
                 outcomes[index] = refusal
