@@ -1,6 +1,6 @@
 """The device's side: a value's way, stage by stage, in the order in which `pipeline` calls them.
 
-receive     bytes from the Unix socket or a collector → event lines
+receive     bytes from the Unix socket or a collector → event lines; senders: who says so, and may it
 validate    event line → event with declared, typed, bounded fields, or a refusal; rates: so many a minute
 store       event → raw block, tally of its window; one commit for many
 — a window closes —

@@ -191,9 +191,10 @@ def as_memoised(plan):
 class MemoisedDevice:
     """A whole small device for `any` metrics: reports randomised twice, state in one file, one charge for ever."""
 
-    def __init__(self, folder: Path, policy, clock, *, redraws):
+    def __init__(self, folder: Path, policy, clock, *, redraws, named):
         folder.mkdir(parents=True, exist_ok=True)
         self.file, self.policy, self.clock, self.redraws = folder / "state.json", policy, clock, redraws
+        self.named, self.device = named, secrets.token_bytes(8)
         self.state = {"next": None, "kept": {}, "envelopes": [], "charges": []}
         if self.file.exists():
             self.state = json.loads(self.file.read_text())
@@ -223,10 +224,8 @@ class MemoisedDevice:
             kept[plan.name] = plan.mechanism.permanent(int(self.active))
         payload = plan.mechanism.randomize_permanent(kept[plan.name])
         [key] = self.policy.policy.aggregator.keys
-        name = wire.make_report_id(bytes(32), "f", plan.name, start)
-        report = wire.Report(
-            1, self.policy.policy.fleet, self.policy.wire_hash, plan.name, start, "lgrr-1", payload, (), name, bytes(32)
-        )
+        head = (1, self.policy.policy.fleet, self.policy.wire_hash, plan.name, start, "lgrr-1")
+        report = wire.Report(*head, payload, (), *self.named(self.device, self.active))
         body = wire.encode_report(report, overhead=envelope.OVERHEAD_BYTES)
         self.state["envelopes"].append(envelope.seal(body, key.id, PublicKey(bytes.fromhex(key.public_key))).hex())
 
@@ -237,11 +236,33 @@ class MemoisedDevice:
         return [Charge(*charge) for charge in self.state["charges"]]
 
 
-def memoised(*, redraws):
+def at_random(_device, _active):
+    """Report id and receipt key that say nothing."""
+    return secrets.token_bytes(16), secrets.token_bytes(32)
+
+
+def id_says_value(device, active):
+    """The last bit of the id is the device's own answer."""
+    name, key = at_random(device, active)
+    return name[:-1] + bytes([name[-1] & 0xFE | active]), key
+
+
+def id_says_device(device, _active):
+    """Half of the id is the device's, so that whoever opens its reports can put them together."""
+    name, key = at_random(device, _active)
+    return device + name[8:], key
+
+
+def key_is_kept(device, _active):
+    """One receipt key for all reports of a device."""
+    return secrets.token_bytes(16), device * 4
+
+
+def memoised(*, redraws=False, named=at_random):
     """Its device path."""
 
     @contextmanager
     def path(folder, policy, clock):
-        yield MemoisedDevice(folder, policy, clock, redraws=redraws)
+        yield MemoisedDevice(folder, policy, clock, redraws=redraws, named=named)
 
     return path

@@ -50,7 +50,7 @@ class Countdown:
             return code.co_name if is_paho or any(part in code.co_filename for part in OURS) else None
         if kind.startswith("c_") and getattr(argument, "__module__", "") == "posix" and argument.__name__ in FILES:
             return f"os.{argument.__name__}"
-        is_sqlite = isinstance(getattr(argument, "__self__", None), sqlite3.Connection)
+        is_sqlite = isinstance(getattr(argument, "__self__", None), sqlite3.Connection | sqlite3.Cursor)
         return f"sqlite.{argument.__name__}" if is_sqlite else None
 
 

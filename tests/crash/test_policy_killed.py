@@ -5,7 +5,7 @@ import json
 from discreet_agent.policies import KEPT
 
 KEEPING = [("_with_successions", step) for step in (1, 3, 5, 6, 7, 8, 9, 10, 12, 15)]
-NOTING = [("adopt", 1), ("adopt", 4), *(("in_force", step) for step in (1, 3, 5, 7, 8, 9, 10, 12))]
+NOTING = [("adopt", 1), ("adopt", 4), *(("in_force", step) for step in (1, 3, 5, 7, 9, 12, 15, 18, 22, 26))]
 
 
 def kept_version(deployment):

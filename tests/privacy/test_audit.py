@@ -157,6 +157,14 @@ def test_noise_used_twice_is_found():
     assert Check.REPEATS in failures(only("late_departure"), effort=reports(600), plans=change)
 
 
+@pytest.mark.parametrize("named", [faults.id_says_value, faults.id_says_device, faults.key_is_kept])
+def test_a_report_id_or_receipt_key_that_tells_is_found(named):
+    """The noise is honest; what stands beside it is not. Certain."""
+    policy = only("late_departure")
+
+    assert failures(policy, path=faults.memoised(named=named), plans=MEMOISED) == {Check.NAMES}
+
+
 def test_a_ledger_that_looks_at_data_is_found():
     assert Check.LEDGER in failures(only("late_departure"), path=faults.around(faults.ChargesTheActive))
 

@@ -1,1 +1,5 @@
-"""Where events come in: lines (bytes → event lines), socket (Unix socket), host (psutil)."""
+"""Where events come in.
+
+Unix socket: door (the file) → socket → connection (bytes → lines, within bounds) → lines (→ event lines) → group
+(one commit for many). HTTP: edge → http* → otlp* → the same group. And host: this machine, read with psutil.
+"""

@@ -9,6 +9,7 @@ walk        devices walk the whole path, many times; what left each of them
 bound       a lower bound on ε from what two neighbours sent
 draws       whether what they sent follows the odds, evenly and independently
 form        presence, ledger, resend: what must not depend on data at all
+names       whether report ids and receipt keys look drawn at random
 engine      every check of every metric, in order
 render      the table
 

@@ -2,7 +2,7 @@
 
     per metric   odds → charge → bias → coverage
                  devices walk: silent, low, high, in turn until the time is up
-                 lower bound → draws → spread → repeats → presence → ledger → resend
+                 lower bound → draws → spread → repeats → presence → names → ledger → resend
 
 Which mechanisms and which device path are audited are arguments, so that a test can hand in
 faulty ones. All random comparisons together fail by chance at most once in a million audits.
@@ -22,6 +22,7 @@ from discreet_contract.audit.draws import gap, rarest_agreement, surprise, width
 from discreet_contract.audit.exact import CELLS, check_charge, check_odds, enumerate_odds
 from discreet_contract.audit.findings import CHANCES, FALSE_ALARM, Check, Finding, judged, not_run
 from discreet_contract.audit.form import check_ledger, check_presence, check_resend, is_memoised
+from discreet_contract.audit.names import check_names
 from discreet_contract.audit.odds import Odds, odds_of_value
 from discreet_contract.audit.scenario import Neighbours, Script, neighbours
 from discreet_contract.audit.simulate import simulate
@@ -111,6 +112,7 @@ def _judge(plan: MetricPlan, pair: Neighbours, traces: dict[str, list[Trace]], a
     if not is_memoised(plan):
         yield _repeats(plan, sides, odds, alpha)
     yield check_presence(plan, traces)
+    yield check_names(plan, traces, alpha)
     yield check_ledger(plan, traces)
     yield check_resend(plan, traces)
 

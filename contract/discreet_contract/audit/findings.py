@@ -31,6 +31,7 @@ class Check(StrEnum):
     SPREAD = "spread"
     REPEATS = "repeats"
     PRESENCE = "presence"
+    NAMES = "names"
     LEDGER = "ledger"
     RESEND = "resend"
 
@@ -107,6 +108,11 @@ MEANINGS: dict[Check, tuple[str, str, str]] = {
         "An inactive device sends the same number of reports as an active one, of the same form and lengths.",
         "Whether a report comes, or in what form, tells what the device did, without any noise.",
         "A device with nothing to say reports its zero (a category `none`), by the same path and in the same length.",
+    ),
+    Check.NAMES: (
+        "Report ids and receipt keys are all different, and no bit of them follows the neighbour or the report before.",
+        "What stands beside the noise tells what the device did, or which reports are one device's.",
+        "Make an id from secret, metric and window only, by a keyed hash; draw a receipt key anew for each report.",
     ),
     Check.LEDGER: (
         "Both neighbours are charged the same, report by report, and no less than their mechanism's charge.",

@@ -63,6 +63,7 @@ class Trace:
     """What left one device. `noised` is copies × windows; `charges` counts (window number, nano-ε)."""
 
     noised: Noised
+    names: npt.NDArray[np.uint8]  # copies × windows × bytes of report id and receipt key; zeros where none came
     forms: Counter[Form]
     reports: int
     charges: Counter[tuple[int, int]]
@@ -120,6 +121,7 @@ class Walk:
         self, envelopes: list[bytes], charges: Counter[tuple[int, int]], *, resends_same: bool, refused: int
     ) -> Trace:
         noised = np.full((len(self._names), self._windows), SILENCE, dtype=np.int64)
+        names = np.zeros((*noised.shape, wire.REPORT_ID_BYTES + wire.RECEIPT_KEY_BYTES), dtype=np.uint8)
         places = {name: place for place, name in enumerate(self._names)}
         forms: Counter[Form] = Counter()
         for sealed in envelopes:
@@ -131,7 +133,8 @@ class Walk:
             window = (report.window_start - self._start) // self._plan.metric.window_seconds
             if report.metric in places and 0 <= window < self._windows:  # another one is one report too many
                 noised[places[report.metric], window] = self._decode(report.payload)
-        return Trace(noised, forms, len(envelopes), charges, resends_same, refused)
+                names[places[report.metric], window] = list(report.report_id + report.receipt_key)
+        return Trace(noised, names, forms, len(envelopes), charges, resends_same, refused)
 
     def _open(self, sealed: bytes) -> wire.Report | None:
         try:

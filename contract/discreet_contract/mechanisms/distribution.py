@@ -163,8 +163,9 @@ def _standing(mechanism: Dithered, bands: _Bands, beyond: float) -> Interval:
     ]
     if not spans:
         return Interval(mechanism.low, mechanism.high)
-    last = max(last for _, last in spans)
-    return Interval(mechanism.low + min(spans)[0], min(mechanism.low + last, mechanism.high))
+    ends = min(spans)[0], max(last for _, last in spans)
+    # Levels whose steps do not divide the range ask beyond it; no device's value lies there.
+    return Interval(*(min(mechanism.low + end, mechanism.high) for end in ends))
 
 
 def _pool(mechanism: Dithered, points: int, devices: int, level: float) -> int:

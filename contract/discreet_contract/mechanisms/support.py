@@ -42,7 +42,7 @@ class Support:
     def interval(self, counts: Iterable[float], devices: int, level: float) -> tuple[Interval, ...]:
         """Score interval: every true share whose own noise explains the count, with continuity correction."""
         z = z_score(level)
-        return tuple(self._score_interval(count, devices, z) for count in counts)
+        return tuple(Interval(self._end(count, devices, z), self._end(count, devices, -z)) for count in counts)
 
     def worst_error(self, devices: int) -> float:
         """Standard error of one share; the worst case over true shares."""
@@ -62,17 +62,24 @@ class Support:
         p, q = self.own, self.other
         return q * (1 - q) + share * (p * (1 - p) - q * (1 - q))
 
-    def _score_interval(self, count: float, devices: int, z: float) -> Interval:
-        """Solve (excess − share·gap)² = z²·variance(share)/n, a quadratic in the share, at count ± ½."""
+    def _end(self, count: float, devices: int, z: float) -> float:
+        """Where excess − share·gap = z·√(variance(share)/n), count ± ½ and z of the end's own sign.
+
+        A share outside [0, 1] has the noise of the nearer end: the straight line of variances falls below 0 out
+        there, and then no share at all may explain a count (0 reports of many labels at high ε).
+        """
+        excess = (count + math.copysign(0.5, -z)) / devices - self.other
+        outside = []
+        for share, side in ((0.0, -1), (1.0, 1)):
+            end = (excess - z * math.sqrt(self.count_variance(share) / devices)) / self.gap
+            outside += [end] if (end - share) * side >= 0 else []
+        if outside:
+            return min(outside) if z > 0 else max(outside)
         slope = self.count_variance(1.0) - self.count_variance(0.0)
-        ends = []
-        for direction in (-1, 1):
-            excess = (count + direction / 2) / devices - self.other
-            centre = 2 * excess * self.gap + z * z * slope / devices
-            constant = excess * excess - z * z * self.count_variance(0.0) / devices
-            root = math.sqrt(max(centre * centre - 4 * self.gap**2 * constant, 0.0))
-            ends.append((centre + direction * root) / (2 * self.gap**2))
-        return Interval(ends[0], ends[1])
+        centre = 2 * excess * self.gap + z * z * slope / devices
+        constant = excess * excess - z * z * self.count_variance(0.0) / devices
+        root = math.sqrt(max(centre * centre - 4 * self.gap**2 * constant, 0.0))
+        return (centre - math.copysign(root, z)) / (2 * self.gap**2)
 
 
 def wilson_interval(count: float, trials: int, level: float) -> Interval:

@@ -100,3 +100,13 @@ def test_nobody_asked_means_nothing_known():
     assert (points[-1].interval.low, points[-1].interval.high) == (0.0, 1.0)
     [median] = quantiles(mechanism, sums, [0.5], 0.95)
     assert (median.interval.low, median.interval.high) == (0, 300)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0])
+def test_a_quantile_lies_within_the_range_where_steps_do_not_divide_it(epsilon):
+    """Seven steps in two levels of four: all devices at the top, and ends that tests of values beyond it would give."""
+    mechanism = DitheredLevels(epsilon, -3, 4)
+    for beyond in range(0, 51, 5):  # of the 50 reports at each of four thresholds
+        sums = [200, *([50 - beyond, 0, beyond] * 4)]
+        for found in quantiles(mechanism, sums, (0.01, 0.5, 0.99), 0.95):
+            assert -3 <= found.interval.low <= found.interval.high <= 4
