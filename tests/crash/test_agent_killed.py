@@ -12,7 +12,7 @@ from senders import Sender, check_stored_once, check_tallied_once
 
 # (function from whose first call the steps are counted, the steps at which to kill)
 RELEASING = ["_close", "_charge", "conclude", "bound", "randomise", "seal", "_queue", "drop", "close_until"]
-CLOSING = [(name, step) for name in RELEASING for step in (1, 3)] + [("close_until", step) for step in (4, 5, 6, 7, 8, 9, 10)]
+CLOSING = [(name, step) for name in RELEASING for step in (1, 3)] + [("close_until", step) for step in range(4, 11)]
 SENDING = [("send", 1), ("listen", 1), ("publish", 1), ("publish", 2), ("publish", 4), ("publish", 9)]
 SETTLING = [("read_receipts", 1), ("settle", 1), ("settle", 4), ("settle", 8), ("settle", 14), ("settle", 40)]
 
