@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
     Outcomes: TypeAlias = Sequence[Refused | None]
     RecordGroup = Callable[[Sequence[Batch]], Outcomes]
+    _Waiting: TypeAlias = tuple[Batch, Callable[[Outcomes], None], int]
 
 GROUP_EVENTS = 1000  # a group this large is committed at once,
 GROUP_BYTES = 1_048_576  # or this large (decoded it may take twenty times as much),
-GROUP_SECONDS = 0.005  # a smaller one after this wait
+GROUP_SECONDS = 0.005  # a smaller one after this wait, counted from the last commit
 
 
 class GroupCommit:
@@ -23,19 +24,31 @@ class GroupCommit:
 
     def __init__(self, record: RecordGroup) -> None:
         self._record = record
-        self._pending: list[tuple[Batch, Callable[[Outcomes], None]]] = []
+        self._pending: list[_Waiting] = []
         self._pending_events = self._pending_bytes = 0
-        self._flush_handle: asyncio.TimerHandle | None = None
+        self._flush_handle: asyncio.Handle | None = None
+        self._is_large = False  # the group that waits is committed in the loop's next turn
+        self._flushed = 0.0  # loop time of the last commit
 
     def take(self, batch: Batch, tell: Callable[[Outcomes], None], size: int = 0) -> None:
         """Store a batch of so many bytes with the next group; `tell` is called after the commit, at once if need be."""
-        self._pending.append((batch, tell))
+        self._pending.append((batch, tell, size))
         self._pending_events += len(batch.items)
         self._pending_bytes += size
-        if self._pending_events >= GROUP_EVENTS or self._pending_bytes >= GROUP_BYTES:
+        if self._pending_bytes >= GROUP_BYTES:
             self.flush()
+        elif not self._is_large:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """A large group goes in the loop's next turn, others being heard in between; a small one waits."""
+        loop = asyncio.get_running_loop()
+        self._is_large = self._pending_events >= GROUP_EVENTS
+        if self._is_large:
+            self._cancel()
+            self._flush_handle = loop.call_soon(self._flush_group)
         elif self._flush_handle is None:
-            self._flush_handle = asyncio.get_running_loop().call_later(GROUP_SECONDS, self.flush)
+            self._flush_handle = loop.call_at(max(self._flushed + GROUP_SECONDS, loop.time()), self._flush_group)
 
     async def commit(self, batch: Batch) -> Outcomes:
         """Store a batch with the next group; returns after the commit."""
@@ -46,15 +59,42 @@ class GroupCommit:
 
     def flush(self) -> None:
         """Commit everything that waits."""
+        while self._pending:
+            self._flush_group()
+
+    def _flush_group(self) -> None:
+        """Commit one group; what is left has its own turn."""
+        self._cancel()
+        self._is_large = False
+        group = self._next_group()
+        if not group:
+            return
+        try:
+            self._tell(group, self._record([batch for batch, _, _ in group]))
+        finally:
+            self._flushed = asyncio.get_running_loop().time()
+            if self._pending:
+                self._schedule()
+
+    def _next_group(self) -> list[_Waiting]:
+        events, until = 0, 0
+        while until < len(self._pending) and events < GROUP_EVENTS:
+            events += len(self._pending[until][0].items)
+            until += 1
+        group, self._pending = self._pending[:until], self._pending[until:]
+        self._pending_events -= events
+        self._pending_bytes -= sum(size for _, _, size in group)
+        return group
+
+    def _cancel(self) -> None:
         if self._flush_handle is not None:
             self._flush_handle.cancel()
             self._flush_handle = None
-        group, self._pending, self._pending_events, self._pending_bytes = self._pending, [], 0, 0
-        if not group:
-            return
-        outcomes = self._record([batch for batch, _ in group])
+
+    @staticmethod
+    def _tell(group: Sequence[_Waiting], outcomes: Outcomes) -> None:
         start = 0
-        for batch, tell in group:
+        for batch, tell, _ in group:
             end = start + len(batch.items)
             tell(outcomes[start:end])
             start = end

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from discreet_agent.store.store import Store
 
 HOUR_MS = 3_600_000
-SMALL_EVENTS = 500
+SMALL_BYTES = 16_384
 FEW_BLOCKS = 8  # not worth a rewriting
 MOST_EVENTS = 2000  # of one merged block, so that a step stays short
+MOST_BYTES = 131_072
 
 
 class Merging:
@@ -37,17 +38,20 @@ class Merging:
         if hour == self._merged_hour:
             return
         for kept in self._store.raw.buckets():
-            if kept.doomed is None and kept.blocks >= FEW_BLOCKS and kept.events < kept.blocks * SMALL_EVENTS:
-                yield from self._merge(kept)
+            if kept.doomed is None and kept.blocks >= FEW_BLOCKS and kept.bytes < kept.blocks * SMALL_BYTES:
+                yield from self._merge(kept, before=hour * HOUR_MS // 1000)
         self._merged_hour = hour
 
-    def _merge(self, kept: KeptBucket) -> Iterator[int]:
+    def _merge(self, kept: KeptBucket, before: int) -> Iterator[int]:
+        """Only what came in before this hour began."""
         group: list[Block] = []
-        for block in self._store.raw.small(kept.id, SMALL_EVENTS):
-            if sum(member.events for member in group) + block.events > MOST_EVENTS:
+        events = size = 0
+        for block in self._store.raw.small(kept.id, SMALL_BYTES, before):
+            if events + block.events > MOST_EVENTS or size + block.bytes > MOST_BYTES:
                 yield self._put_together(group)
-                group = []
+                group, events, size = [], 0, 0
             group.append(block)
+            events, size = events + block.events, size + block.bytes
         if len(group) >= FEW_BLOCKS:
             yield self._put_together(group)
 

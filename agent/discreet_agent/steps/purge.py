@@ -74,7 +74,7 @@ class Purging:
         """What a bucket holds of after the moment goes on under another key; returns how many events."""
         assert purge.before_ms is not None  # noqa: S101 - asked by the caller
         arrival = self._layer.arrival()
-        blocks = list(self._store.raw.small(kept.id, 2**62))
+        blocks = list(self._store.raw.dated(kept.id))
         younger: list[Event] = [
             event for block in blocks for event in self._store.raw.open(block) if event.time_ms >= purge.before_ms
         ]

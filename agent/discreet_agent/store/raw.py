@@ -150,9 +150,14 @@ class RawLog:
         """Blocks that came in while the clock was known to be wrong, of one boot or of all."""
         return self._blocks("undated AND (? IS NULL OR boot = ?)", (boot, boot))
 
-    def small(self, bucket_id: int, below_events: int) -> Iterator[Block]:
-        """Dated blocks of one bucket with fewer events than that, oldest first."""
-        return self._blocks("bucket = ? AND raw_blocks.events < ? AND NOT undated", (bucket_id, below_events))
+    def small(self, bucket_id: int, below_bytes: int, before: int) -> Iterator[Block]:
+        """Dated blocks of one bucket with smaller bodies, that came in before a second, oldest first."""
+        where = "bucket = ? AND length(body) < ? AND arrived < ? AND NOT undated"
+        return self._blocks(where, (bucket_id, below_bytes, before))
+
+    def dated(self, bucket_id: int) -> Iterator[Block]:
+        """Dated blocks of one bucket, oldest first."""
+        return self._blocks("bucket = ? AND NOT undated", (bucket_id,))
 
     def _blocks(self, where: str, values: tuple[object, ...]) -> Iterator[Block]:
         query = f"{_BLOCKS} WHERE {where} ORDER BY raw_blocks.id"

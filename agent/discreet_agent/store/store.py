@@ -170,8 +170,14 @@ class Store:
         return int((pages - free) * size)
 
     def give_back(self, pages: int) -> bool:
-        """Give freed pages back to the file system, so many at a time; whether there may be more."""
-        if self.connection.execute("PRAGMA freelist_count").fetchone()[0] < pages:
+        """Give freed pages back to the file system, so many at a time; whether there may be more.
+
+        An eighth of the file is kept free: new events would have to take it from the file system again at once.
+        """
+        free, used = (
+            self.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_count")
+        )
+        if free < max(pages, used // 8):
             return False
         self.connection.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
         return True
