@@ -32,11 +32,12 @@ class Checked:
 
 
 def check_ledger(database: Path, policies: Sequence[Path], *, is_copy: bool) -> Checked:
-    """Judge the ledger in a database file; without `policies` against the one kept beside it.
+    """Judge the ledger in a database file, against these policies and, on a device, the one kept beside it.
 
     A copy may have lost its head: then rows cut off at its end do not show. A device may not.
     """
-    given = policies or [path for path in [database.parent / KEPT] if path.exists()]
+    kept = database.parent / KEPT
+    given = [*policies, kept] if kept.exists() and not (is_copy and policies) else policies
     known = read_policies(read_or_explain(path, what="a policy", hint="name a file that exists") for path in given)
     findings = []
     try:

@@ -139,7 +139,7 @@ def sent(config: Path | None, *, as_json: bool) -> None:
     "policy_files",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="With --verify: policies that rows name (default: the one kept).",
+    help="With --verify: policies that rows name, beside the one kept.",
 )
 def ledger(
     config: Path | None, copy: Path | None, policy_files: tuple[Path, ...], *, as_json: bool, verify: bool

@@ -21,7 +21,7 @@ SchemaVersion: TypeAlias = Annotated[
 Date: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9]{4}-[01][0-9]-[0-3][0-9]" + END, description="YYYY-MM-DD")]
 HexKey: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}" + END, description="32 bytes in hex")]
 KeyId: TypeAlias = Annotated[str, Meta(pattern=r"^[a-z0-9-]{1,8}" + END, description="at most 8 of a-z, 0-9, -")]
-Epsilon: TypeAlias = Annotated[float, Meta(gt=0, le=16)]
+Epsilon: TypeAlias = Annotated[float, Meta(ge=1e-6, le=16)]  # below it odds cannot be told from a coin's
 Category: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 Percent: TypeAlias = Annotated[
     str, Meta(pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,2})?)%" + END, description="a share like 20% or 2.5%")

@@ -39,7 +39,7 @@ BROKEN = {
     "nothing for a mapping": ([("display: {unit: share of aircraft}", "display:")], [("49:13: TYPE", "nothing")]),
     "list for a mapping": ([("display: {unit: share of aircraft}", "display: [1]")], [("49:14: TYPE", "a list")]),
     "choice outside its list": ([("consent: managed", "consent: sure")], [("8:10: VALUE", "'sure' is not one of")]),
-    "ε of zero": ([("epsilon: 1.0", "epsilon: 0.0")], [("48:14: VALUE", "Expected `float` > 0")]),
+    "ε of zero": ([("epsilon: 1.0", "epsilon: 0.0")], [("48:14: VALUE", "Expected `float` >= 1e-06")]),
     "ε beyond the language": ([("epsilon: 1.0", "epsilon: 17")], [("48:14: VALUE", "Expected `float` <= 16")]),
     "version zero": ([("version: 1\n", "version: 0\n")], [("4:10: VALUE", "Expected `int` >= 1")]),
     "language of the future": ([("discreet: 1", "discreet: 2")], [("2:11: VALUE", "2 is not one of 1")]),
