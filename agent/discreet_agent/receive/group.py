@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     RecordGroup = Callable[[Sequence[Batch]], Outcomes]
     _Waiting: TypeAlias = tuple[Batch, Callable[[Outcomes], None], int]
 
-GROUP_EVENTS = 1000  # a group this large is committed at once,
+GROUP_EVENTS = 2000  # a group this large is committed at once,
 GROUP_BYTES = 1_048_576  # or this large (decoded it may take twenty times as much),
 GROUP_SECONDS = 0.005  # a smaller one after this wait, counted from the last commit
 
