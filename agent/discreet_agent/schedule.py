@@ -73,12 +73,13 @@ def draw_number(plan: MetricPlan, first: int, start: int) -> int:
     """Which of a memoised metric's permanent responses serves the window at `start`; `first` is its first window.
 
     A new one is due at dates that the policy fixes, whole multiples of `redraw` since the epoch, whatever the values
-    do. When all are drawn, the last one serves for ever.
+    do. When all are drawn, the last one serves for ever. Windows before the first, which come after a clock that ran
+    ahead was put right, are served by the first one: no more is drawn than was paid for.
     """
     if plan.metric.redraw is None:
         return 0
     period = seconds(plan.metric.redraw)
-    return min(start // period - first // period, plan.metric.draws - 1)
+    return min(max(start // period - first // period, 0), plan.metric.draws - 1)
 
 
 def give_up_before(policy: Policy, plan: MetricPlan, now_ms: int) -> int:
