@@ -104,6 +104,7 @@ class _Rules:
     def __init__(self, policy: Policy) -> None:
         budget = policy.budget
         self.plans = plan_metrics(policy)
+        self.killed = frozenset(policy.kill.metrics)
         self.caps = Caps(*map(cap_to_nano, (budget.per_28_days, budget.per_365_days, budget.lifetime)))
         self._charges: dict[str, int] = {}
 
@@ -149,6 +150,8 @@ def _check_row(entry: LedgerEntry, booked: _Booked, rules: _Rules | None) -> Ite
     if plan is None:
         yield Finding(at, Flaw.METRIC_UNKNOWN, f"{name}: its policy has no such metric")
         return
+    if plan.name in rules.killed:
+        yield Finding(at, Flaw.METRIC_UNKNOWN, f"{name}: its policy stops this metric")
     yield from _check_charge(entry, plan, 0 if (plan.name, plan.version) in booked.paid else rules.charge(plan))
     if plan.metric.is_memoised:
         booked.paid.add((plan.name, plan.version))

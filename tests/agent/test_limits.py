@@ -48,3 +48,16 @@ def test_a_killed_metric_makes_no_report_and_begins_anew(tmp_path):
         START + 2 * HOUR
     ]
     bench.close()
+
+
+def test_a_metric_killed_while_the_device_was_off_begins_anew_too(tmp_path):
+    """Windows in which nothing was counted are no zeros, also where each policy was met at a start."""
+    bench = Bench(tmp_path / "state", policy=killed("{}"))
+    for version, kill, hour in ((1, "{}", 0), (2, "{metrics: [opened]}", 2), (3, "{}", 4), (3, "{}", 7)):
+        bench.policy = killed(kill, version)
+        bench.at(START + hour * HOUR + 61)
+        device = bench.open()
+        device.pipeline.close_windows()
+    starts = [entry.window_start for entry in device.store.ledger.entries() if entry.metric == "opened"]
+    assert [(start - START) // HOUR for start in starts] == [5, 6]
+    bench.close()

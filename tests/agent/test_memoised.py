@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from device_bench import HOUR, START, MachineClock, make_policy, opening
+from device_bench import HOUR, START, Bench, MachineClock, make_policy, opening
+from discreet_agent.consent import Word, privacy_class, write_word
 from discreet_agent.schedule import draw_number
 from discreet_contract.ledger_audit import Flaw, verify_ledger
 
@@ -127,6 +128,26 @@ def test_which_draw_serves_a_window(hours, expected):
     """By the calendar alone."""
     plan = make_policy(edits=(REDRAWN,)).plans["side"]
     assert draw_number(plan, PERIOD, PERIOD + hours * HOUR) == expected
+
+
+def test_a_clock_that_ran_ahead_buys_no_draw_for_the_windows_before_it(tmp_path):
+    """Put right, and consented to anew, the device reports windows before its first one: from the first response."""
+    clock = MachineClock(true_ms=PERIOD * 1000, booted_ms=PERIOD * 1000)
+    bench = Bench(tmp_path / "state", clock=clock, policy=make_policy(edits=(REDRAWN,)))
+    clock.set_wall(20 * HOUR)
+    device = bench.open()
+    device.pipeline.learn_signed_time(PERIOD * 1000)
+    for ahead in (20 * HOUR, 0):
+        clock.set_wall(ahead)
+        write_word(bench.folder, Word("on", clock.now_ms(), privacy_class(bench.policy.policy)))
+        for _ in range(12):
+            device.pipeline.close_windows()
+            clock.wait(HOUR)
+
+    starts = [entry.window_start for entry in device.store.ledger.entries() if entry.metric == "side"]
+    assert min(starts) < starts[0]
+    assert [draw for draw, _, _ in responses(device)] == [0, 1]
+    bench.close()
 
 
 def test_an_auditor_finds_the_lifetime_charged_once_and_not_again(bench, memoised):

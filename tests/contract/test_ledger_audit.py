@@ -90,6 +90,13 @@ def test_two_members_of_a_group_in_one_window_are_found():
     assert flaws(chained(rows), {policy.digest: policy.policy}) == [(4, Flaw.TURN)]
 
 
+def test_a_charge_for_a_metric_that_its_policy_stops_is_found():
+    """A killed metric makes no report, so an honest device books none."""
+    policy = make_policy(cap=CAP, edits=(("metrics:\n", "kill: {metrics: [side]}\nmetrics:\n"),))
+    rows = [row("opened", 0, policy), row("side", 0, policy)]
+    assert flaws(chained(rows), {policy.digest: policy.policy}) == [(2, Flaw.METRIC_UNKNOWN)]
+
+
 def test_every_cap_over_every_span_is_worked_out_under_the_policy_of_its_day():
     """A backfilled window between two full ones; a lower cap later on."""
     assert flaws(chained([*HONEST[3:], row("opened", 27 * 24), *HONEST[:3], row("side", 28 * 24)])) == []

@@ -62,6 +62,26 @@ SMALL = {
 }
 
 
+ON_THE_GRID = {
+    "krr-1 of 229": KAryResponse(6.975, labels(229)),
+    "krr-1 of 190": KAryResponse(7.25, labels(190)),
+    "krr-1 of 258": KAryResponse(7.8, labels(258)),
+    "lgrr-1 of 45": MemoisedResponse(7.8, labels(45), 3),
+}
+
+
+@pytest.mark.parametrize("mechanism", ON_THE_GRID.values(), ids=ON_THE_GRID)
+def test_odds_that_lie_on_the_grid_cost_no_more_than_declared(mechanism):
+    """Rounding down leaves them where they are, and floating point above ε by its last bit."""
+    is_memoised = isinstance(mechanism, MemoisedResponse)
+    odds, draws = (mechanism.permanent_probability, mechanism.draws) if is_memoised else (mechanism.probability, 1)
+    with localcontext(prec=DIGITS):
+        ratio = odds(0, 0) / odds(1, 0)
+        loss = draws * (Decimal(ratio.numerator) / Decimal(ratio.denominator)).ln()
+    assert loss <= Decimal(mechanism.epsilon)
+    assert mechanism.charge() <= to_nano(mechanism.epsilon)
+
+
 def small(epsilons):
     """Every small mechanism at every ε, but for those with more odds than are gone through in a second."""
     made = {f"{name} ε={epsilon}": make(epsilon) for name, make in SMALL.items() for epsilon in epsilons}

@@ -49,6 +49,7 @@ class Closing:
         self._device = device
         self._plans = device.policy.plans
         self._reserve = Reserve(self._store, device.policy, device.secret, device.caps)
+        self._is_pruned = False
 
     @property
     def halted(self) -> Halted | None:
@@ -65,6 +66,7 @@ class Closing:
         """See `Pipeline.close_windows`."""
         if self._device.why_off is not None:
             return 0
+        self._leave_the_gone()
         now_ms = self._time.now_ms()  # read first: no charge is dated before the time by which it was due
         wall_ms = self._device.clock.now_ms()
         key = valid_key(self._device.rules, wall_ms)
@@ -83,6 +85,13 @@ class Closing:
         self._time.keep()
         self._head.follow()
         return reports
+
+    def _leave_the_gone(self) -> None:
+        """A metric that left while the device was off, or was stopped, ends now: should it return, it begins anew."""
+        if not self._is_pruned:
+            with self._store.transaction():
+                self._store.tallies.keep_only(self._plans)
+            self._is_pruned = True
 
     def _begin_windows(self, now_ms: int, wall_ms: int) -> dict[str, int]:
         """Enrol what is new, reserve for windows that have begun; returns the next window to close of each metric."""
@@ -191,7 +200,6 @@ class Closing:
             return
         with self._store.transaction():
             self._time.save()
-            tallies.keep_only(self._plans)
             for name, (plan, first) in fresh.items():
                 length = plan.metric.window_seconds
                 tallies.drop(name, first - 1)

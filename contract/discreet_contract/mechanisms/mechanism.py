@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     Noised = Sequence[int] | npt.NDArray[np.int64]
 
 _DYADIC = 2**40
+_MARGIN = 2**-10  # of 2⁻⁴⁰: more than what floating point is off by
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +138,13 @@ def fewest_bytes(outputs: int) -> int:
 
 
 def round_down(probability: float) -> float:
-    """Largest multiple of 2⁻⁴⁰ at most `probability`.
+    """Largest multiple of 2⁻⁴⁰ below `probability` by 2⁻⁵⁰ or more.
 
     OpenDP's map of the exact odds can round to just above ε; odds a hair less sharp cannot,
-    and an exact dyadic number is the same on device, server and auditor's machine.
+    and an exact dyadic number is the same on device, server and auditor's machine. Without the margin
+    the hair is missing where the odds themselves lie on the grid, or above it by rounding alone.
     """
-    return math.floor(probability * _DYADIC) / _DYADIC
+    return math.floor(probability * _DYADIC - _MARGIN) / _DYADIC
 
 
 def z_score(level: float) -> float:

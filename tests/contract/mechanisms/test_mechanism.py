@@ -13,13 +13,13 @@ MECHANISMS = [RandomizedResponse(1.0), KAryResponse(1.0, ("a", "b", "c")), Discr
 SUMS = {"rr-1": [200, 90], "krr-1": [200, 90, 60, 50], "dlap-1": [200, 640]}
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 2 / 3, 0.7310585786300049, 1.0])
+@pytest.mark.parametrize("probability", [0.1, 0.5, 2 / 3, 0.7310585786300049, 1.0])
 def test_odds_are_rounded_down_to_a_dyadic_number(probability):
-    """The same number on every machine, never sharper than asked for."""
+    """The same number on every machine, always a hair less sharp than asked for."""
     rounded = Fraction(round_down(probability))
 
     assert (rounded * 2**40).denominator == 1
-    assert 0 <= Fraction(probability) - rounded < Fraction(1, 2**40)
+    assert 0 < Fraction(probability) - rounded < Fraction(1, 2**40) * (1 + Fraction(1, 2**9))
 
 
 @pytest.mark.parametrize(("level", "z"), [(0.5, 0.674490), (0.9, 1.644854), (0.95, 1.959964), (0.99, 2.575829)])
