@@ -42,6 +42,7 @@ def test_everything_can_be_seen_and_forgotten(fed, state):
 
     done = fed.discreet("agent", "purge", "--yes", "--config", fed.agent_toml)
     assert done.returncode == 0, done.stderr
+    assert "3 raw events forgotten" in done.stdout
     assert [row for row in exported(fed) if row["table"] in {"raw_events", "tallies"}] == []
     shown = fed.discreet("agent", "forgotten", "--json", "--config", fed.agent_toml).stdout
     assert [(row["of"], row["items"], row["why"]) for row in json.loads(shown)["forgotten"]] == [
@@ -57,6 +58,13 @@ def test_the_database_can_be_inspected(fed):
     assert answer["problems"] == []
     assert {"table": "raw_buckets", "rows": 1} in answer["tables"]
     assert "sound" in fed.discreet("agent", "inspect", "--config", fed.agent_toml).stdout
+
+
+def test_a_slip_of_the_pen_is_no_purge(fed):
+    """An unknown signal is named, with those that there are."""
+    done = fed.discreet("agent", "purge", "--signal", "door.open", "--yes", "--config", fed.agent_toml)
+    assert done.returncode == 3
+    assert "door.opened" in done.stderr
 
 
 def test_a_purge_must_be_meant(fed):

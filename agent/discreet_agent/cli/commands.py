@@ -266,7 +266,7 @@ def _stored_lines(answer: dict[str, Any]) -> list[str]:
     lines = [
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
         f"database  {answer['database_bytes']} bytes",
-        f"forgetting {answer['forgetting']}",
+        f"retention {answer['forgetting']}",
         f"waiting   {answer['reports_waiting']} reports without receipt",
         f"budget    ε {answer['epsilon_spent']:g} spent, {answer['epsilon_reserved']:g} reserved for open windows",
     ]

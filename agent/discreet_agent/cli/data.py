@@ -11,7 +11,7 @@ import click
 
 from discreet_agent.cli.options import config_option, json_option, policy_in_force
 from discreet_agent.config import load_settings
-from discreet_contract.errors import ExitCode, RetryableError
+from discreet_contract.errors import ConfigError, ExitCode, RetryableError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,8 +42,32 @@ def purge(signal: str | None, before: datetime | None, config: Path | None) -> N
 
     settings = load_settings(config)
     before_ms = None if before is None else round(before.replace(tzinfo=UTC).timestamp() * 1000)
+    _refuse_unknown(settings, signal)
+    receipts = _purged(settings)
     _carry_out(settings, Purge(signal, before_ms))
-    click.echo("forgotten; see `discreet agent forgotten`")
+    gone = _purged(settings) - receipts
+    click.echo(f"{gone} raw events forgotten; see `discreet agent forgotten`")
+
+
+def _refuse_unknown(settings: Settings, signal: str | None) -> None:
+    """A name that is neither declared nor on record is a slip of the pen: nothing would be forgotten."""
+    from discreet_agent.export import open_for_reading
+
+    if signal is None:
+        return
+    known = {row["signal"] for row in open_for_reading(settings.state_dir)["raw_buckets"].rows}
+    known |= set(policy_in_force(settings).policy.signals)
+    if signal not in known:
+        hint = f"known: {', '.join(sorted(known))}"
+        raise ConfigError(f"no signal {signal!r} is declared or on record", hint=hint)
+
+
+def _purged(settings: Settings) -> int:
+    """How many raw events were ever purged here."""
+    from discreet_agent.export import open_for_reading
+
+    rows = open_for_reading(settings.state_dir)["deletions"].rows_where("why = 'PURGED' AND layer = 'raw'")
+    return sum(row["items"] for row in rows)
 
 
 def _carry_out(settings: Settings, purge: Purge) -> None:
