@@ -63,7 +63,11 @@ class Support:
         return q * (1 - q) + share * (p * (1 - p) - q * (1 - q))
 
     def _score_interval(self, count: float, devices: int, z: float) -> Interval:
-        """Solve (excess − share·gap)² = z²·variance(share)/n, a quadratic in the share, at count ± ½."""
+        """Solve (excess − share·gap)² = z²·variance(share)/n, a quadratic in the share, at count ± ½.
+
+        Squared, the equation also has roots on the wrong side of excess/gap, where variance is steep in the share and
+        hardly anybody is named by chance: an end is never further in than that.
+        """
         slope = self.count_variance(1.0) - self.count_variance(0.0)
         ends = []
         for direction in (-1, 1):
@@ -71,7 +75,8 @@ class Support:
             centre = 2 * excess * self.gap + z * z * slope / devices
             constant = excess * excess - z * z * self.count_variance(0.0) / devices
             root = math.sqrt(max(centre * centre - 4 * self.gap**2 * constant, 0.0))
-            ends.append((centre + direction * root) / (2 * self.gap**2))
+            outermost = min if direction < 0 else max
+            ends.append(outermost((centre + direction * root) / (2 * self.gap**2), excess / self.gap))
         return Interval(ends[0], ends[1])
 
 
