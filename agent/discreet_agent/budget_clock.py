@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from discreet_contract.clock import Clock
 
 _FACT = "proven_time"
+_LAST_MS = 253_402_300_799_000  # of calendars: the end of the year 9999
 _SAVE_EVERY_MS = 6 * 3_600_000  # lost at a power cut at most; a flash page a time
 
 
@@ -80,4 +81,6 @@ class BudgetClock:
 
 
 def _iso(ms: int) -> str:
+    if ms > _LAST_MS:  # a signed time may be any number: a signer's mistake must not stop a device that explains it
+        return "after the year 9999"
     return datetime.fromtimestamp(ms // 1000, UTC).isoformat().replace("+00:00", "Z")

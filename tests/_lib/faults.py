@@ -20,6 +20,7 @@ from discreet_contract.audit.device_path import Charge
 from discreet_contract.durations import seconds
 from discreet_contract.mechanisms.discrete_laplace import DiscreteLaplace
 from discreet_contract.mechanisms.k_ary import KAryResponse
+from discreet_contract.mechanisms.local_hashing import LinearLocalHashing
 from discreet_contract.mechanisms.memoised import MemoisedResponse
 from discreet_contract.mechanisms.randomized_response import RandomizedResponse
 from discreet_contract.policy.plan import plan_metrics
@@ -92,6 +93,14 @@ class SensitivityFromData(DiscreteLaplace):
         return min(max(int.from_bytes(own, "big", signed=True), -self.reach), self.reach).to_bytes(
             4, "big", signed=True
         )
+
+
+class DirectionByValue(LinearLocalHashing):
+    """Draws again, once, where the public direction has another parity than the value."""
+
+    def randomize(self, value):
+        drawn = super().randomize(value)
+        return drawn if self.decode(drawn) // self.field % 2 == value % 2 else super().randomize(value)
 
 
 class DrawsEveryOtherTime(RandomizedResponse):

@@ -1,6 +1,8 @@
 """Windows close and are charged by proven time, not by what the wall clock says."""
 
-from device_bench import HOUR, START, MachineClock, make_policy
+import pytest
+
+from device_bench import HOUR, START, MachineClock, make_policy, opening
 from discreet_agent.store.head import Halt
 from discreet_contract.proven_time import SLACK_MS, ProvenTime
 
@@ -160,3 +162,13 @@ def test_what_is_proven_is_saved_seldom(bench):
     clock.wait(HOUR)
     device.pipeline.close_windows()
     assert ProvenTime(*device.store.recall("proven_time")).ms == before.ms + 6 * HOUR * 1000
+
+
+@pytest.mark.parametrize("signed", ["learn_signed_time", "hear_time"])
+def test_a_signed_time_beyond_every_calendar_is_explained(bench, signed):
+    """A signer's clock was wrong by far; windows wait, events are still taken."""
+    _, device = machine(bench)
+    getattr(device.pipeline, signed)(2**53 - 1)
+    assert device.pipeline.close_windows() == 0
+    assert "after the year 9999" in str(device.pipeline.halted)
+    assert device.pipeline.record([opening(START)]) == [None]

@@ -15,7 +15,7 @@ from nacl.public import PrivateKey
 import faults
 from discreet_agent.audited import open_audited
 from discreet_contract.audit.bound import lower_bound
-from discreet_contract.audit.draws import gap, rarest_agreement, surprise, widths
+from discreet_contract.audit.draws import gap, lanes, rarest_agreement, surprise, widths
 from discreet_contract.audit.engine import Effort, audit_policy
 from discreet_contract.audit.findings import MEANINGS, Check, Outcome
 from discreet_contract.audit.odds import odds_of_value
@@ -165,6 +165,17 @@ def test_a_report_id_or_receipt_key_that_tells_is_found(named):
     assert failures(policy, path=faults.memoised(named=named), plans=MEMOISED) == {Check.NAMES}
 
 
+def test_a_public_direction_that_depends_on_the_value_is_found():
+    """Its parity agrees with the value's three times in four; outputs are too many for any of them to be seen twice."""
+    public = PrivateKey.generate().public_key.encode().hex()
+    policy = only("title", build_policy(parsed(policy_text(public, 1.0))))
+    change = faults.planted(
+        lambda plan: faults.replace(plan, mechanism=faults.DirectionByValue(**faults.fields_of(plan.mechanism)))
+    )
+
+    assert failures(policy, effort=reports(600), plans=change) == {Check.DRAWS}
+
+
 def test_a_ledger_that_looks_at_data_is_found():
     assert Check.LEDGER in failures(only("late_departure"), path=faults.around(faults.ChargesTheActive))
 
@@ -287,6 +298,7 @@ def test_honest_draws_fit_and_others_do_not():
 
     honest, false = samples(stated, 0, 2000, 1), samples(weak, 0, 2000, 2)
     assert gap(honest, odds, 1e-8).holds
+    assert lanes(honest, odds, 1e-8).holds
     assert surprise([(honest, odds)], 1e-8).holds
     assert not gap(samples(weak, 0, 8000, 2), odds, 1e-8).holds
     assert not surprise([(false, odds)], 1e-8).holds

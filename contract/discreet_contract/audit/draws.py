@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from discreet_contract.audit.odds import Floats, Noised, Odds
 
+_PARTS = range(2, 65)  # m; twice the number of answers is among them up to ε = 3
 _SLACK = 1e-9  # of floating point
 _STEPS = tuple(2.0 ** (place / 4) for place in range(-40, 0))  # λ; any would hold, some grid comes near the best
 
@@ -64,6 +65,23 @@ class Surprise:
 def gap(noised: Noised, odds: Odds, alpha: float) -> Gap:
     """Samples against the odds they should follow; fails by chance with odds of at most `alpha`."""
     return Gap(_distance(noised, odds), _massart(len(noised), alpha))
+
+
+def lanes(noised: Noised, odds: Odds, alpha: float) -> Gap:
+    """The same with the outputs put in another order: by what is left when they are divided by m, for each small m.
+
+    A public part of a report, a direction or a threshold, is where its neighbours differ least: if it were
+    chosen by the value's parity, the distribution function in the outputs' own order would not show it.
+    """
+    place = np.arange(odds.first, odds.first + len(odds.probability))
+    distance = max((_residue_distance(noised, place, odds, parts) for parts in _PARTS), default=0.0)
+    return Gap(distance, _massart(len(noised), alpha / len(_PARTS)))
+
+
+def _residue_distance(noised: Noised, place: Noised, odds: Odds, parts: int) -> float:
+    declared = np.bincount(place % parts, weights=odds.probability, minlength=parts)
+    seen = np.bincount(noised % parts, minlength=parts) / max(len(noised), 1)
+    return float(np.max(np.abs(np.cumsum(seen - declared)))) if len(noised) else 0.0
 
 
 def surprise(samples: Sequence[tuple[Noised, Odds]], alpha: float) -> Surprise:

@@ -18,7 +18,7 @@ import numpy as np
 
 from discreet_contract.accounting import NANO
 from discreet_contract.audit.bound import Bound, log_ratio, lower_bound
-from discreet_contract.audit.draws import gap, rarest_agreement, surprise, widths
+from discreet_contract.audit.draws import gap, lanes, rarest_agreement, surprise, widths
 from discreet_contract.audit.exact import CELLS, check_charge, check_odds, enumerate_odds
 from discreet_contract.audit.findings import CHANCES, FALSE_ALARM, Check, Finding, judged, not_run
 from discreet_contract.audit.form import check_ledger, check_presence, check_resend, is_memoised
@@ -181,7 +181,7 @@ def _draws(
     if not followed:
         why = "too many outputs to compare with, or a value that this audit cannot foretell"
         return not_run(plan.name, Check.DRAWS, why)
-    gaps = [gap(side, row, alpha) for side, row in followed]
+    gaps = [look(side, row, alpha) for look in (gap, lanes) for side, row in followed]
     surprises = [surprise(some, alpha) for some in (followed, *([one] for one in followed))]
     widest, oddest = max(gaps, key=lambda one: one.part), max(surprises, key=lambda one: one.part)
     return judged(

@@ -20,7 +20,7 @@ def test_audit_prints_a_line_for_every_metric_and_check(run):
         checks = [line for line in lines if line.startswith(f"{metric} ")]
         assert len(checks) == len(Check) - 2  # neither memoised nor discrete Laplace
         assert all("  PASS  " in line for line in checks)
-    assert lines[-1].startswith("20 passed, 0 failed.")
+    assert lines[-1].startswith("22 passed, 0 failed.")
 
 
 def test_audit_as_json(run):
