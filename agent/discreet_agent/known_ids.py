@@ -105,6 +105,8 @@ class KnownIds:
 
     def forget(self, before: int) -> None:
         """Forget what arrived before that second, give or take a day."""
+        if self._gathered and self._latest < before:  # nothing came since that would have ended the run
+            self._end_run()
         while self._runs and self._runs[0].latest < before:
             self._drop()
 

@@ -55,6 +55,15 @@ def test_ids_are_forgotten_by_age_give_or_take_a_day(arrivals, age):
             assert one not in known
 
 
+def test_ids_are_forgotten_though_no_other_came():
+    """A device whose sender fell silent forgets as well."""
+    known = KnownIds()
+    known.add([digest(1)], 0)
+    known.forget(DAY)
+    assert digest(1) not in known
+    assert len(known) == 0
+
+
 def test_a_run_is_small_enough_to_be_merged_at_once():
     """Receiving must not wait for it."""
     assert known_ids._RUN_IDS <= 64_000
