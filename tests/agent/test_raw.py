@@ -213,3 +213,11 @@ def test_steps_are_short(bench, device):
     bench.at(START + 4 * DAY)
     assert len(list(device.pipeline.tidy())) > 4
     assert device.store.raw.size() == (0, 0)
+
+
+def test_what_is_asked_at_every_pass_does_not_read_every_block(device):
+    """The cost of a pass must not grow with the log: directory and undated blocks are found by small indexes."""
+    plan = device.store.connection.execute(
+        "EXPLAIN QUERY PLAN SELECT id FROM raw_blocks WHERE undated = 1 AND boot = 7"
+    ).fetchall()
+    assert ["raw_blocks_undated" in step[-1] for step in plan] == [True]

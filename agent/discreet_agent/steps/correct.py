@@ -43,9 +43,7 @@ class Correcting:
         return None
 
     def _find(self, correction: Event, digest: bytes) -> tuple[Block, list[Event], Event] | None:
-        for block in self._store.raw.holding(digest):
-            if block.bucket.signal != correction.signal:
-                continue
+        for block in self._store.raw.holding(digest, correction.signal):
             events = self._store.raw.open(block)
             for event in events:
                 if (event.id, event.sender) == (correction.retracts, correction.sender):

@@ -142,13 +142,13 @@ class RawLog:
         [body] = self._connection.execute("SELECT body FROM raw_blocks WHERE id = ?", (block.id,)).fetchone()
         return _decoder.decode(zlib.decompress(unseal(key, block.bucket, body)))
 
-    def holding(self, digest: bytes) -> Iterator[Block]:
-        """Blocks with an event of this id, or (rarely) with bytes that look like it."""
-        return self._blocks("instr(ids, ?)", (digest,))
+    def holding(self, digest: bytes, signal: str) -> Iterator[Block]:
+        """Blocks of a signal with an event of this id, or (rarely) with bytes that look like it."""
+        return self._blocks("signal = ? AND instr(ids, ?)", (signal, digest))
 
-    def undated(self, boot: int | None = None) -> Iterator[Block]:
-        """Blocks that came in while the clock was known to be wrong, of one boot or of all."""
-        return self._blocks("undated AND (? IS NULL OR boot = ?)", (boot, boot))
+    def undated(self, boot: int) -> Iterator[Block]:
+        """Blocks that came in under one boot while the clock was known to be wrong."""
+        return self._blocks("undated = 1 AND boot = ?", (boot,))
 
     def small(self, bucket_id: int, below_bytes: int, before: int) -> Iterator[Block]:
         """Dated blocks of one bucket with smaller bodies, that came in before a second, oldest first."""

@@ -179,6 +179,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
             body BLOB NOT NULL               -- sealed: zlib of a MessagePack array of events
         ) STRICT;
         CREATE INDEX raw_blocks_by_bucket ON raw_blocks (bucket);
+        CREATE INDEX raw_blocks_undated ON raw_blocks (boot) WHERE undated = 1;
 
         CREATE TABLE seen_ids (              -- of events whose block is gone, while a resend may still come
             id INTEGER PRIMARY KEY,
