@@ -21,12 +21,16 @@ def soak(tmp_path, seconds):
 
 @pytest.mark.slow
 def test_memory_disk_and_descriptors_stay_where_they_are(tmp_path):
-    """After warming up: medians of the last third against the first. The hour, by hand: `scripts/bench soak`."""
+    """After warming up: medians of the last third against the first. The hour, by hand: `scripts/bench soak`.
+
+    Files breathe with the write-ahead log and with what is due to be forgotten. A store that forgot nothing would grow by some
+    500 events/s × 40 bytes × 120 s = 2.4 MB between the two thirds, so that a fifth of this tells growth from breath.
+    """
     facts, _ = soak(tmp_path, 200)
     drift = facts["drift"]
     assert drift["acknowledged_per_second"] > 450
     assert abs(drift["rss_mb"]) < 2
-    assert abs(drift["disk_mb"]) < 0.1 * max(sample["disk_mb"] for sample in facts["samples"])
+    assert drift["disk_mb"] < 0.5
     assert abs(drift["descriptors"]) <= 1
 
 
