@@ -18,7 +18,8 @@ DAY = 86_400
 LONGEST = 366 * DAY
 HALF_LIVES = 40  # what is older weighs less than 1e-12 of a new event
 _MOST_BUCKETS = 128
-_MOST_RUNS = 512
+_MOST_RUNS = 512  # sessions in one bucket
+_MOST_FOR_TTL = 1024  # buckets
 _STEPS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 7200, 21_600, 43_200, DAY, 2 * DAY, 4 * DAY)
 _BY_DAY = {"active_days", "streak"}
 
@@ -71,15 +72,20 @@ def make_grid(feature: Feature, most_kept: int | None) -> Grid:
     else:
         span = window or min(ttl or LONGEST, LONGEST)
     gap = None if feature.gap is None else seconds(feature.gap)
-    width = _tumbling_width(feature.aggregate, span, gap) if is_tumbling else _width(feature.aggregate, span, half_life)
+    if is_tumbling:
+        width = _tumbling_width(feature.aggregate, span, gap)
+    else:
+        width = _width(feature.aggregate, span, half_life, ttl)
     kept = span if feature.fallback != "last_known" or ttl is None else span + ttl
     return Grid(width, span, is_tumbling, min(kept, most_kept or kept), ttl)
 
 
-def _width(aggregate: str, span: int, half_life: int | None) -> int:
+def _width(aggregate: str, span: int, half_life: int | None, ttl: int | None) -> int:
     if aggregate in _BY_DAY:
         return DAY
     width = next((step for step in _STEPS if span <= step * _MOST_BUCKETS), _STEPS[-1])
+    if ttl is not None:  # which is counted from the end of the newest bucket
+        width = max(1, min(width, max(ttl // 4, span // _MOST_FOR_TTL)))
     if half_life is not None:  # within a bucket a weight is at most doubled
         return max(1, min(width, half_life))
     return width

@@ -6,55 +6,80 @@ whether it comes from the events or from the fallback that the policy declares.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from discreet_agent.personal.values import Fallback, FeatureValue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from discreet_agent.features.definition import Definition
     from discreet_agent.features.states import State
     from discreet_agent.personal.values import Output, Plain
 
-    Buckets = Mapping[int, Mapping[str, State]]  # start → key → state
-    Spans = Sequence[tuple[int, int]]  # ms, in which the source was alive; disjoint
+    Spans = Sequence[Sequence[int]]  # (first, last) ms in which the source was alive; disjoint
 
 
-def read_feature(
-    definition: Definition, buckets: Buckets, partial: frozenset[int], alive: Spans, now_ms: int
-) -> FeatureValue:
-    """The value of a moment. `partial`: starts of buckets of which something could not be read any more."""
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """A feature's buckets, and what is missing in them."""
+
+    states: Mapping[int, Mapping[str, State]]  # start → key → state
+    partial: Collection[int] = ()  # starts of buckets in which something could not be undone
+    complete_since: int = 0  # second; of events before it some were forgotten when the buckets were built up
+
+
+def read_feature(definition: Definition, buckets: Buckets, alive: Spans, now_ms: int) -> FeatureValue:
+    """The value of a moment."""
     coverage = _coverage(definition, alive, now_ms)
-    newest = max((start for start in buckets if start <= now_ms // 1000), default=None)
-    if not (newest is None and coverage == 0) and not _has_expired(definition, newest, now_ms):
-        value, at_least, is_partial = _value(definition, buckets, partial, now_ms)
-        if value is not None:
-            version = definition.version
-            return FeatureValue(
-                definition.name, version, value, now_ms, coverage, at_least=at_least, is_partial=is_partial
-            )
-    return _fallback(definition, buckets, partial, newest, coverage, now_ms)
+    starts = _living(definition, buckets, now_ms)
+    if starts or coverage > 0:
+        read = _read(definition, buckets, starts, coverage, now_ms)
+        if read is not None:
+            return read
+    return _fallback(definition, buckets, starts, coverage, now_ms)
 
 
-def _value(
-    definition: Definition, buckets: Buckets, partial: frozenset[int], now_ms: int
-) -> tuple[Output | None, bool, bool]:
-    """(value, whether it is that or more, whether something is missing in it); None where no event says anything."""
+def _living(definition: Definition, buckets: Buckets, now_ms: int) -> list[int]:
+    """Buckets that are not over yet, oldest first. Without a new event for its `ttl` a feature has none."""
+    grid, now = definition.grid, now_ms // 1000
+    starts = sorted(start for start in buckets.states if start <= now < start + grid.width + grid.kept)
+    has_died = bool(starts) and grid.ttl is not None and now >= starts[-1] + grid.width + grid.ttl
+    return [] if has_died else starts
+
+
+def _read(
+    definition: Definition,
+    buckets: Buckets,
+    starts: Sequence[int],
+    coverage: float,
+    now_ms: int,
+    fallback: Fallback = Fallback.NONE,
+) -> FeatureValue | None:
+    """None where no event says anything."""
     first, last = definition.grid.covered(now_ms)
-    covered = sorted(start for start in buckets if first <= start <= last)
-    is_partial = any(start in partial for start in covered)
+    covered = [start for start in starts if first <= start <= last]
+    value, at_least = _value(definition, buckets, covered, now_ms)
+    if value is None:
+        return None
+    is_partial = first < buckets.complete_since or any(start in buckets.partial for start in covered)
+    name, version = definition.name, definition.version
+    return FeatureValue(name, version, value, now_ms, coverage, fallback, at_least=at_least, is_partial=is_partial)
+
+
+def _value(definition: Definition, buckets: Buckets, covered: Sequence[int], now_ms: int) -> tuple[Output | None, bool]:
+    """(value, whether it is that or more)."""
     if definition.feature.by is None:
-        states = [(start, state) for start in covered for state in buckets[start].values()]
-        value, at_least = definition.aggregate.read(states, now_ms)
-        return value, at_least, is_partial
+        states = [(start, state) for start in covered for state in buckets.states[start].values()]
+        return definition.aggregate.read(states, now_ms)
     by_key: dict[str, list[tuple[int, State]]] = {}
     for start in covered:
-        for key, state in buckets[start].items():
+        for key, state in buckets.states[start].items():
             by_key.setdefault(key, []).append((start, state))
     read = {key: definition.aggregate.read(states, now_ms) for key, states in by_key.items()}
     values = {key: value for key, (value, _) in read.items() if value is not None}
-    return _ranked(definition, values), any(at_least for _, at_least in read.values()), is_partial
+    return _ranked(definition, values), any(at_least for _, at_least in read.values())
 
 
 def _ranked(definition: Definition, values: Mapping[str, Plain]) -> dict[str, Plain]:
@@ -68,23 +93,17 @@ def _ranked(definition: Definition, values: Mapping[str, Plain]) -> dict[str, Pl
     return {key: values[key] for key in sorted(values, key=rank)[: definition.feature.top]}
 
 
-def _has_expired(definition: Definition, newest: int | None, now_ms: int) -> bool:
-    grid = definition.grid
-    return newest is not None and grid.ttl is not None and now_ms >= (newest + grid.width + grid.ttl) * 1000
-
-
 def _fallback(
-    definition: Definition, buckets: Buckets, partial: frozenset[int], newest: int | None, coverage: float, now_ms: int
+    definition: Definition, buckets: Buckets, starts: Sequence[int], coverage: float, now_ms: int
 ) -> FeatureValue:
     name, version, feature = definition.name, definition.version, definition.feature
     if feature.fallback == "default":
         return FeatureValue(name, version, feature.default, now_ms, coverage, Fallback.DEFAULT)
-    if feature.fallback == "last_known" and newest is not None and not _has_expired(definition, newest, now_ms):
-        moment = min(now_ms, definition.grid.last_moment(newest))
-        value, at_least, is_partial = _value(definition, buckets, partial, moment)
-        if value is not None:
-            known = Fallback.LAST_KNOWN
-            return FeatureValue(name, version, value, moment, coverage, known, at_least=at_least, is_partial=is_partial)
+    if feature.fallback == "last_known" and starts:
+        moment = min(now_ms, definition.grid.last_moment(starts[-1]))
+        known = _read(definition, buckets, starts, coverage, moment, Fallback.LAST_KNOWN)
+        if known is not None:
+            return known
     return FeatureValue(name, version, None, now_ms, coverage, Fallback.UNAVAILABLE)
 
 

@@ -244,4 +244,31 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    (
+        "0008_features",
+        """
+        CREATE TABLE features (
+            name TEXT PRIMARY KEY,
+            state_version TEXT NOT NULL,     -- hash of all that decides what a state is
+            complete_since INTEGER NOT NULL  -- second; of events before it some were forgotten when this was built up
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE feature_states (
+            feature TEXT NOT NULL,
+            start INTEGER NOT NULL,          -- second: of the time bucket
+            key TEXT NOT NULL,               -- category, empty where the feature has no `by`
+            expires_at INTEGER NOT NULL,     -- second of retention time
+            is_partial INTEGER NOT NULL,     -- 1: something in it could not be undone
+            state BLOB NOT NULL,             -- MessagePack; see features.states
+            PRIMARY KEY (feature, start, key)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE source_spans (          -- when a signal's events would have been taken
+            signal TEXT NOT NULL,
+            start_ms INTEGER NOT NULL,       -- this device's wall clock
+            end_ms INTEGER NOT NULL,
+            PRIMARY KEY (signal, start_ms)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from discreet_agent.event import Event
 from discreet_agent.features.definition import compile_features
-from discreet_agent.features.reading import read_feature
+from discreet_agent.features.reading import Buckets, read_feature
 from discreet_agent.features.states import NOT_UNDOABLE
 from discreet_agent.personal.values import Fallback
 from naive_features import naive_value
@@ -79,7 +79,7 @@ def test_streamed_equals_recomputed(name, data):
     for event in retracted:
         kept.remove(event)
         unfold(definition, buckets, event, kept)
-    read = read_feature(definition, buckets, frozenset(), ALWAYS, NOW_MS)
+    read = read_feature(definition, Buckets(buckets), ALWAYS, NOW_MS)
     grid = definition.grid
     said = [(event.time_ms, event.fields) for event in kept]
     expected = naive_value(FEATURES[name], grid.width, grid.span, said, NOW_MS, ORDER)
