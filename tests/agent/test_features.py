@@ -72,19 +72,19 @@ def test_a_month_of_events_in_random_order_with_restarts(bench):
             record(device, *coming[at : at + 50])
     record(device, *(played(NOW, retracts=number, event_id=f"r{number}") for number in gone))
     kept = [(event.time, event.fields) for event in events if event.id not in gone]
-    for device in _as_it_is_and_opened_again(bench, device):
+    for opened in _as_it_is_and_opened_again(bench, device):
         for name, feature in FEATURES.items():
-            grid = device.pipeline.features.definitions[name].grid
+            grid = opened.pipeline.features.definitions[name].grid
             expected = naive_value(feature, grid.width, grid.span, kept, NOW_MS, ("news", "drama", "sport"))
             tolerance = 0.0101 if "quantile" in feature else 1e-9
-            value = read(device, name).value
+            value = read(opened, name).value
             assert value == (expected if isinstance(expected, str) else pytest.approx(expected, rel=tolerance))
 
 
 def test_a_rebuilt_feature_equals_the_streamed_one(bench):
     device = bench.open()
     record(device, *(played(NOW - 3000 * n, seconds=n * 7 % 91, event_id=str(n)) for n in range(90)))
-    streamed = {name: read(device, name).value for name in FEATURES}
+    streamed = {name: read(opened, name).value for name in FEATURES}
     with device.store.transaction():
         device.store.connection.execute("DELETE FROM features")
         device.store.connection.execute("DELETE FROM feature_states")
@@ -203,7 +203,6 @@ def test_gaps_are_explicit(bench):
     features = {
         "plays": _FROM | {"aggregate": "count", "window": "1h"},
         "crashes": FEATURES["plays"] | {"from": "app.crashed", "fallback": "default", "default": -1},
-        | {"fallback": "default", "default": -1},
         "mean": _FROM
         | {"aggregate": "mean", "value": "seconds", "window": "1h", "fallback": "last_known", "ttl": "1d"},
     }
