@@ -84,7 +84,7 @@ def test_a_month_of_events_in_random_order_with_restarts(bench):
 def test_a_rebuilt_feature_equals_the_streamed_one(bench):
     device = bench.open()
     record(device, *(played(NOW - 3000 * n, seconds=n * 7 % 91, event_id=str(n)) for n in range(90)))
-    streamed = {name: read(opened, name).value for name in FEATURES}
+    streamed = {name: read(device, name).value for name in FEATURES}
     with device.store.transaction():
         device.store.connection.execute("DELETE FROM features")
         device.store.connection.execute("DELETE FROM feature_states")
