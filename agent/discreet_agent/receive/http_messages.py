@@ -17,15 +17,13 @@ from typing import TypeAlias
 import msgspec
 
 from discreet_agent.receive.protobuf_wire import text_field, varint_field
-from discreet_agent.senders import Speaker
+from discreet_agent.senders import ANYONE, Speaker
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
 
 MAX_CONTENT_BYTES = 16 * 1024 * 1024  # of a body after gzip
 MAX_GZIP_MEMBERS = 16
-
-ANYONE = Speaker("", None)  # where the policy names no senders
 
 
 class HttpRefusal(StrEnum):
