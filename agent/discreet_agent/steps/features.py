@@ -90,8 +90,7 @@ class Featuring:
     def _build(self, definition: Definition, before_ms: int = 0) -> None:
         """From what the raw log holds; `before_ms`: nothing older than that."""
         gone_until = self._store.deletions.until("raw", definition.signal)
-        offset = self._layer.clock.now_ms() // 1000 - self._device.clock.now_ms() // 1000
-        since = max(gone_until - offset, before_ms // 1000) if gone_until or before_ms else 0
+        since = max(gone_until - self._shift(), before_ms // 1000) if gone_until or before_ms else 0
         kept = self._kept[definition.name] = _Kept([], since)
         touched: set[tuple[int, str]] = set()
         oldest = self._device.clock.now_ms() // 1000 - definition.grid.kept - definition.grid.width
@@ -114,11 +113,14 @@ class Featuring:
 
     def take(self, groups: Mapping[str, SignalGroup]) -> None:
         """Count events; within a transaction, after `prepare`."""
+        rows: list[FeatureRow] = []
+        shift = self._shift()
         for signal, group in groups.items():
             for definition in self._by_signal.get(signal, ()):
                 parts = {start: definition.chosen(part) for start, part in group.windows(definition.grid.width).items()}
                 kept = self._load(definition)
-                self._save(definition, kept, self._fold(definition, kept, parts))
+                rows += self._rows(definition, kept, self._fold(definition, kept, parts), shift)
+        self._write(rows)
 
     def _fold(self, definition: Definition, kept: _Kept, parts: Mapping[int, Sequence[Event]]) -> set[tuple[int, str]]:
         touched: set[tuple[int, str]] = set()
@@ -260,19 +262,28 @@ class Featuring:
         return kept
 
     def _save(self, definition: Definition, kept: _Kept, touched: Iterable[tuple[int, str]]) -> None:
-        rows = [
-            FeatureRow(definition.name, start, key, self._expiry(definition, start), start in kept.partial, states[key])
-            for start, key in touched
-            for states in [kept.states[start]]
-        ]
+        self._write(self._rows(definition, kept, touched, self._shift()))
+
+    def _write(self, rows: Sequence[FeatureRow]) -> None:
         if rows:
             self._store.features.save(rows)
-            kept.value = None
             self.changes += 1
 
-    def _expiry(self, definition: Definition, start: int) -> int:
-        end_ms = (start + definition.grid.width) * 1000
-        return self._layer.clock.of(end_ms) // 1000 + definition.grid.kept
+    def _rows(
+        self, definition: Definition, kept: _Kept, touched: Iterable[tuple[int, str]], shift: int
+    ) -> list[FeatureRow]:
+        name, states, partial = definition.name, kept.states, kept.partial
+        life = definition.grid.width + definition.grid.kept + shift
+        rows = [
+            FeatureRow(name, start, key, start + life, start in partial, states[start][key]) for start, key in touched
+        ]
+        if rows:
+            kept.value = None
+        return rows
+
+    def _shift(self) -> int:
+        """Retention time less wall time, in seconds."""
+        return (self._layer.clock.now_ms() - self._device.clock.now_ms()) // 1000
 
 
 def _by_bucket(definition: Definition, events: Sequence[Event]) -> dict[int, list[Event]]:

@@ -63,7 +63,8 @@ class Features:
         """Replace buckets."""
         encode = msgspec.msgpack.encode
         self._connection.executemany(
-            "INSERT OR REPLACE INTO feature_states VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO feature_states VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+            "is_partial = excluded.is_partial, state = excluded.state",
             [(*row[:5], encode(row.state)) for row in rows],
         )
 

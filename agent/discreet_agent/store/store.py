@@ -21,6 +21,7 @@ from discreet_agent.store.keys import KEYS, KeyRing, handed_over
 from discreet_agent.store.ledger import Ledger
 from discreet_agent.store.memos import Memos
 from discreet_agent.store.outbox import Outbox
+from discreet_agent.store.personal import Personal
 from discreet_agent.store.quarantine import QuarantineTable
 from discreet_agent.store.raw import RawLog
 from discreet_agent.store.reservations import Reservations
@@ -109,6 +110,11 @@ class Store:
     def features(self) -> Features:
         """States of features."""
         return Features(self.connection)
+
+    @property
+    def personal(self) -> Personal:
+        """Segments, pins and the trail of both."""
+        return Personal(self.connection)
 
     @property
     def source_spans(self) -> SourceSpans:
