@@ -50,10 +50,11 @@ class HttpEdge:
         self._senders = Senders(self._declared, os.geteuid())
         self._group = GroupCommit(record)
         self._otlp = Otlp(self._group.commit, lambda: policy().signals, now_ms)
-        routes = self._otlp.routes() if apps is None else (*self._otlp.routes(), *self._routes_of(apps))
-        self._server = HttpServer(self.address, routes, self._identify)
+        self._server = HttpServer(self.address, (*self._otlp.routes(), *self._routes_of(apps)), self._identify)
 
-    def _routes_of(self, apps: Apps) -> tuple[Route, ...]:
+    def _routes_of(self, apps: Apps | None) -> tuple[Route, ...]:
+        if apps is None:
+            return ()
         changes = Changes(apps, lambda: self._policy().senders)
         return (*Ofrep(apps, changes).routes(), *PersonalHttp(apps, self._group.commit).routes())
 

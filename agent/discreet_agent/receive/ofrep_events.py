@@ -47,12 +47,9 @@ class _Stream:
 class Changes:
     """All open streams. `declared` gives the policy's senders: where they change, every client has to ask anew."""
 
-    def __init__(
-        self, apps: Apps, declared: Callable[[], object], *, heartbeat_seconds: float = HEARTBEAT_SECONDS
-    ) -> None:
+    def __init__(self, apps: Apps, declared: Callable[[], object]) -> None:
         self._apps = apps
         self._declared = declared
-        self._heartbeat_seconds = heartbeat_seconds
         self._streams: dict[Client, _Stream] = {}
         self._senders: object = None
         self._unsubscribe: Callable[[], None] | None = None
@@ -121,7 +118,7 @@ class Changes:
                 client.send(self._event(tag))
 
     def _beat_later(self) -> None:
-        self._heartbeat = asyncio.get_running_loop().call_later(self._heartbeat_seconds, self._beat)
+        self._heartbeat = asyncio.get_running_loop().call_later(HEARTBEAT_SECONDS, self._beat)
 
     def _beat(self) -> None:
         self._beat_later()
