@@ -1,6 +1,6 @@
 """The order of the steps on a device. Two ways through: an event comes in, a window closes.
 
-    record          validate → rate limit → known id? → raw block → tallies
+    record          validate → rate limit → known id? → raw block → tallies, features
                     one commit for many events
     close_windows   begins: caps → reserved · ends: charge → tally → conclude → bound → randomise → seal → outbox
                     one commit for all metrics of a window, then the ledger's head, then it may leave
@@ -21,7 +21,9 @@ from discreet_agent.event import Batch
 from discreet_agent.steps.close import Closing
 from discreet_agent.steps.correct import Correcting
 from discreet_agent.steps.dating import Dating
+from discreet_agent.steps.deriving import Deriving
 from discreet_agent.steps.device import without_killed
+from discreet_agent.steps.features import Featuring
 from discreet_agent.steps.forget import Forgetting
 from discreet_agent.steps.layer import RawLayer
 from discreet_agent.steps.merge import Merging
@@ -56,14 +58,16 @@ class Pipeline:
         self._time = BudgetClock(store, device.clock)
         self._layer = RawLayer(device, store)
         self._tallying = Tallying(device, store, self._layer)
-        correcting = Correcting(store, self._layer, self._tallying)
+        self.features = Featuring(device, store, self._layer)
+        deriving = Deriving(self._tallying, self.features)
+        correcting = Correcting(store, self._layer, deriving)
         self._watching = Watching(device, store)
-        self._recording = Recording(device, store, self._layer, self._tallying, correcting, self._watching)
+        self._recording = Recording(device, store, self._layer, deriving, correcting, self._watching)
         self._closing = Closing(device, store, head, self._time)
-        self._forgetting = Forgetting(device, store, self._layer, self._time)
-        self._dating = Dating(device, store, self._layer, self._tallying)
+        self._forgetting = Forgetting(device, store, self._layer, self.features, self._time)
+        self._dating = Dating(device, store, self._layer, deriving)
         self._merging = Merging(store, self._layer)
-        self._purging = Purging(store, self._layer, self._tallying, self._forgetting)
+        self._purging = Purging(store, self._layer, deriving, self._forgetting)
 
     def adopt(self, policy: VerifiedPolicy) -> None:
         """Go on under another policy: at once for what is received, at a window border for metrics.
@@ -75,7 +79,7 @@ class Pipeline:
         with self._store.transaction():
             self._store.tallies.keep_only(policy.plans)
         self._device = replace(self._device, policy=policy)
-        tallied = (self._layer, self._tallying, self._watching, self._recording)
+        tallied = (self._layer, self._tallying, self.features, self._watching, self._recording)
         for step in (*tallied, self._closing, self._forgetting, self._dating):
             step.adopt(self._device)
 
