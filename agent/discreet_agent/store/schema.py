@@ -272,7 +272,7 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
-        "0010_personal",
+        "0009_personal",
         """
         CREATE TABLE segments (
             name TEXT PRIMARY KEY,
@@ -309,6 +309,28 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
             reason TEXT NOT NULL,            -- the owner's words, or the guard's name
             policy_version INTEGER NOT NULL
         ) STRICT;
+        """,
+    ),
+    (
+        "0010_trials",
+        """
+        CREATE TABLE enrolments (
+            experiment TEXT PRIMARY KEY,
+            arm TEXT NOT NULL,
+            since_ms INTEGER NOT NULL,       -- the experiment's start, or when this device came in; wall clock
+            left_ms INTEGER,                 -- NULL while it takes part
+            why TEXT NOT NULL                -- it left, from a closed list; else empty
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE exposures (             -- once for each experiment, arm and phase
+            experiment TEXT NOT NULL,
+            arm TEXT NOT NULL,
+            phase TEXT NOT NULL,             -- names the experiment's definition with its traffic
+            at_ms INTEGER NOT NULL,          -- the first, by this device's wall clock
+            policy_version INTEGER NOT NULL, -- in force then
+            reports INTEGER NOT NULL,        -- how often apps said so
+            PRIMARY KEY (experiment, arm, phase)
+        ) STRICT, WITHOUT ROWID;
         """,
     ),
 )

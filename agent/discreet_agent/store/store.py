@@ -16,6 +16,7 @@ import msgspec
 from discreet_agent.store.baselines import Baselines
 from discreet_agent.store.connection import connect, translated
 from discreet_agent.store.deletions import Deletions
+from discreet_agent.store.exposures import Exposures
 from discreet_agent.store.features import Features, SourceSpans
 from discreet_agent.store.keys import KEYS, KeyRing, handed_over
 from discreet_agent.store.ledger import Ledger
@@ -115,6 +116,11 @@ class Store:
     def personal(self) -> Personal:
         """Segments, pins and the trail of both."""
         return Personal(self.connection)
+
+    @property
+    def exposures(self) -> Exposures:
+        """Enrolments in experiments, and exposures."""
+        return Exposures(self.connection)
 
     @property
     def source_spans(self) -> SourceSpans:

@@ -209,6 +209,10 @@ MEANINGS: dict[str, str] = {
         "Who is shown a variant, by features, scores and segments. Acts on the device; enters a report only inside the "
         "randomised value."
     ),
+    "Experiment.slots": (
+        'Which positions of its layer it has, like `["10%-30%"]`, as many as its `traffic`. Empty: the lowest that are '
+        "free, in the order of start and name. A release says where they have to be written down, so that nobody moves."
+    ),
     "Experiment.owner": "Address of who answers for it.",
     "Retention.raw": "Longest `retention` that a signal may have.",
     "Retention.enriched": "How long feature buckets, segment memberships and exposures are kept.",
