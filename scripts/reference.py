@@ -128,8 +128,8 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
         "Group of the socket; the agent's user must be in it, and the folder must let it pass. Empty: the agent's own."
     ),
     "AgentConfig.http": (
-        "Where OTLP/HTTP is taken: a loopback address and port, like `127.0.0.1:4318`. Empty: nowhere. Senders that "
-        "the policy names show their token (`Authorization: Bearer …`)."
+        "Where OTLP/HTTP is taken and apps are served (OFREP): a loopback address and port, like `127.0.0.1:4318`. "
+        "Empty: nowhere. Senders that the policy names show their token (`Authorization: Bearer …`)."
     ),
     "AgentConfig.resend_seconds": "First wait for a receipt. It doubles with every resend, up to an hour, with jitter.",
     "AgentConfig.min_free_disk_bytes": (

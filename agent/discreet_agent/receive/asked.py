@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 MAX_CONTEXT_BYTES = 65_536  # of a body or line with a context
 MAX_EXPOSURES = 100
 MAX_COUNT = 1_000_000
-MAX_TARGETING_KEY = 256
 
 BROKEN = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)  # what decoding raises at bad JSON
 
@@ -43,7 +42,6 @@ def wrong_context(context: Any) -> str | None:
         return None
     if not isinstance(context, dict):
         return "`context` is a JSON object"
-    key = context.get("targetingKey", "")
-    if not isinstance(key, str) or len(key) > MAX_TARGETING_KEY:
-        return f"`targetingKey` is text of at most {MAX_TARGETING_KEY} characters"
+    if not isinstance(context.get("targetingKey", ""), str):
+        return "`targetingKey` is text"
     return None

@@ -19,7 +19,14 @@ EVALUATE = "/ofrep/v1/evaluate/flags"
 OWN = ("/v1/features", "/v1/segments", "/v1/scores", "/v1/explain", "/v1/track")
 
 _RETRY_AFTER_SECONDS = {HttpRefusal.THROTTLED: 10, HttpRefusal.BUSY: 1, HttpRefusal.STORE_UNAVAILABLE: 5}
-_OFREP_STATUS = {  # where OFREP knows another one than HTTP would say
+_OFREP_STATUS = {  # OFREP knows these and 405; whatever else is wrong with a request makes it a bad one
+    HttpRefusal.FOREIGN_HOST: HTTPStatus.FORBIDDEN,
+    HttpRefusal.FOREIGN_ORIGIN: HTTPStatus.FORBIDDEN,
+    HttpRefusal.NO_TOKEN: HTTPStatus.UNAUTHORIZED,
+    HttpRefusal.UNKNOWN_TOKEN: HTTPStatus.UNAUTHORIZED,
+    HttpRefusal.NOT_FOUND: HTTPStatus.NOT_FOUND,
+    HttpRefusal.METHOD_NOT_ALLOWED: HTTPStatus.METHOD_NOT_ALLOWED,
+    HttpRefusal.THROTTLED: HTTPStatus.TOO_MANY_REQUESTS,
     HttpRefusal.BUSY: HTTPStatus.TOO_MANY_REQUESTS,
     HttpRefusal.STORE_UNAVAILABLE: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
@@ -43,12 +50,12 @@ def _headers(refused: RefusedRequest) -> tuple[tuple[str, str], ...]:
 
 def _ofrep(refused: RefusedRequest, path: str) -> Response:
     """Every body carries `errorDetails`, without which the stock Python provider fails on its own."""
-    reason = refused.reason
-    code = "PARSE_ERROR" if reason is HttpRefusal.BAD_REQUEST else "GENERAL"
-    said = {"errorCode": code, "errorDetails": f"{reason.value}: {refused.message}"}
+    status = _OFREP_STATUS.get(refused.reason, HTTPStatus.BAD_REQUEST)
+    code = "PARSE_ERROR" if status is HTTPStatus.BAD_REQUEST else "GENERAL"
+    said = {"errorCode": code, "errorDetails": f"{refused.reason.value}: {refused.message}"}
     if path.startswith(f"{EVALUATE}/"):
         said = {"key": unquote(path.removeprefix(f"{EVALUATE}/"))} | said
-    return Response(_OFREP_STATUS.get(reason, reason.status), JSON, msgspec.json.encode(said), _headers(refused))
+    return Response(status, JSON, msgspec.json.encode(said), _headers(refused))
 
 
 def _rpc_status(refused: RefusedRequest, wanted: str) -> Response:
