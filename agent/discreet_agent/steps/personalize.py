@@ -116,7 +116,7 @@ class Personalizing:
             scores = {name: self._score(name).value for name in self._scores}
             known: dict[str, Any] = {**features, **scores, "features": features, "scores": scores}
             states = self.stays.judge(known, now_ms)
-            inside = {name: True for name, state in sorted(states.items()) if state.is_inside}
+            inside = sorted(name for name, state in states.items() if state.is_inside)
             known |= {"segments": {name: state.is_inside for name, state in states.items()}}
             known |= {name: state.is_inside for name, state in states.items()}
             arms = self._arms(known)
@@ -171,7 +171,7 @@ class Personalizing:
             return []
         context = self._now()["context"]
         parts = ((context[group], name) for group, _, name in (one.partition(".") for one in read))
-        return [part.get(name) if name else part for part, name in parts]
+        return [part.get(name) if name and isinstance(part, dict) else part for part, name in parts]
 
     def read_by(self, key: str, group: str) -> set[str]:
         """Names of a group that a flag's targeting may look up."""
