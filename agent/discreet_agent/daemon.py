@@ -28,6 +28,7 @@ from discreet_agent.obedience import Obedience
 from discreet_agent.policies import Policies
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.purge_request import mark_obeyed, read_request
+from discreet_agent.queries import Queries, refused
 from discreet_agent.receive.door import Door
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
@@ -39,7 +40,7 @@ from discreet_contract.beacon import read_beacon
 from discreet_contract.broker import backoff_seconds
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
-from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, SignatureRefusedError, StoreError
+from discreet_contract.errors import CorruptStoreError, RetryableError, SignatureRefusedError, StoreError
 from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
@@ -69,6 +70,7 @@ class Daemon:
         self._device = device
         self._clock = clock
         self._obedience = Obedience(policies, device, clock)
+        self._queries = Queries(policies, device)
         self._courier = Courier(settings.resend_seconds)
         self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
         self._link = MqttLink(
@@ -173,6 +175,7 @@ class Daemon:
         self._sample()
         self._device.pipeline.watch()
         self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
+        self._device.pipeline.personalize()
         made = self._device.pipeline.close_windows()
         if made:
             log.info("window closed", reports=made)
@@ -287,51 +290,24 @@ class Daemon:
 
     def _answer(self, query: str) -> dict[str, Any]:
         try:
-            return self._describe(query)
+            return self._queries.answer(query, self._policy, self._health)
         except CorruptStoreError as exc:
             self._fatal = exc  # ended, set aside, begun anew; see `run_daemon`
             self._stopping.set()
-            return {"error": type(exc).__name__, "detail": str(exc), "next": exc.hint}
-        except DiscreetError as exc:
-            return {"error": type(exc).__name__, "detail": str(exc), "next": exc.hint}
+            return refused(exc)
 
-    def _describe(self, query: str) -> dict[str, Any]:
-        store = self._device.store
-        match query:
-            case "status":
-                broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
-                key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
-                releases = status.releases(self._device.pipeline.halted, key_valid=key_valid)
-                pipeline = self._device.pipeline
-                how = status.Health(
-                    broker,
-                    releases,
-                    self._storing.state,
-                    self._settings.http,
-                    self._uncounted(),
-                    pipeline.anomalies,
-                    pipeline.is_absence_held,
-                )
-                said = status.describe(store, self._policies, self._device.consent, how)
-                return said | {"contracts": pipeline.admission.contracts()}
-            case "sent":
-                return {"sent": status.describe_sent(store.outbox)}
-            case "ledger":
-                return status.describe_ledger(store.ledger)
-            case "policies":
-                return {"policies": status.describe_trail(store.trail)}
-            case "quarantine":
-                return {"quarantine": status.describe_quarantine(self._device.pipeline.admission.quarantined())}
-            case "clear_quarantine":
-                return self._clear_quarantine()
-        known = "status, sent, ledger, policies, quarantine, clear_quarantine"
-        return {"error": "UNKNOWN_QUERY", "detail": f"known: {known}"}
-
-    def _clear_quarantine(self) -> dict[str, Any]:
-        refusal = self._device.consent.refusal(self._policy)
-        if refusal is not None:  # P6: deleting writes too
-            return {"error": "CONSENT_OFF", "detail": refusal, "next": "`discreet agent purge` forgets it all the same"}
-        return {"cleared": self._device.pipeline.admission.clear_quarantine()}
+    def _health(self) -> status.Health:
+        pipeline = self._device.pipeline
+        key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
+        return status.Health(
+            "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}",
+            status.releases(pipeline.halted, key_valid=key_valid),
+            self._storing.state,
+            self._settings.http,
+            self._uncounted(),
+            pipeline.anomalies,
+            pipeline.is_absence_held,
+        )
 
     def _time_arrived(self, content: bytes) -> None:
         """Called in the MQTT thread; judged at the next tick."""
@@ -374,7 +350,7 @@ def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
 def _open_and_serve(settings: Settings, clock: Clock) -> None:
     make_state_folder(settings.state_dir)
     policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
-    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits) as device:
+    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits, settings.facts) as device:
         asyncio.run(_serve(settings, policies, device, clock))
 
 

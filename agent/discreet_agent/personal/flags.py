@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from discreet_agent.personal.coerce import LogicError, text
 from discreet_agent.personal.frame import Frame
 from discreet_agent.personal.logic import compile_rule
@@ -41,7 +43,8 @@ class FlagSet:
         self._reads = {key: readings(flag.targeting, evaluators) for key, flag in flags.items()}
         self._static: dict[str, Answer] = {}  # one object for each answer that no context changes
         self._targeted: dict[str, _Targeted] = {}
-        for key, flag in flags.items():
+        for key, declared in flags.items():
+            flag = _with_numbers_alike(declared)
             if flag.state == "DISABLED" or key in killed or not flag.targeting:
                 self._static[key] = _fixed(key, flag, is_killed=key in killed)
             else:
@@ -97,6 +100,17 @@ class _Targeted:
             # true, false and numbers name variants; a list that reads like one does not
             result = text(result) if isinstance(result, int | float) else ""
         return self.by_variant.get(result) or Failure(self.key, FlagError.GENERAL, _NO_VARIANT)
+
+
+def _with_numbers_alike(flag: Flag) -> Flag:
+    """Where one of a flag's numbers has a fraction, all are floats.
+
+    Canonical JSON writes 10.0 as 10, and OpenFeature's clients take that for another type.
+    """
+    if not any(type(value) is float and not value.is_integer() for value in flag.variants.values()):
+        return flag
+    alike = {variant: float(value) if type(value) is int else value for variant, value in flag.variants.items()}
+    return msgspec.structs.replace(flag, variants=alike)
 
 
 def _fixed(key: str, flag: Flag, *, is_killed: bool) -> Answer:

@@ -15,7 +15,8 @@ from discreet_agent.event import Batch, Refused
 from discreet_agent.receive.bounds import CHUNK_BYTES, SHARE_BYTES, UNANSWERED_LINES, HangUp
 from discreet_agent.receive.lines import MAX_LINE_BYTES, Greeting, Query, decode_line, too_large
 from discreet_agent.receive.peer import peer_of
-from discreet_agent.senders import Peer, screen
+from discreet_agent.receive.personal_socket import APP_QUERIES, answer_app
+from discreet_agent.senders import ANYONE, Peer, screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,12 +168,21 @@ class Connection(asyncio.BufferedProtocol):
         return self._known_by[1]
 
     def _answer_query(self, query: Query) -> None:
-        self._receiver.group.flush()  # an answer must include what this sender said before it asked
-        may_ask = self._receiver.senders().is_owner(self.peer)
+        if self.unanswered or query.name not in APP_QUERIES:  # apps ask often: no commit before its time for them
+            self._receiver.group.flush()  # an answer must include what this sender said before it asked
         if self._wants_answers:
-            answer = self._receiver.answer(query.name) if may_ask else _ONLY_THE_OWNER
-            self._add_answer(answer)
+            self._add_answer(self._answer_to(query))
             self._send_answers()
+
+    def _answer_to(self, query: Query) -> dict[str, Any]:
+        """Apps ask about what they may read, the owner about everything."""
+        apps, is_owner = self._receiver.apps, self._receiver.senders().is_owner(self.peer)
+        is_for_apps = query.name in APP_QUERIES and apps is not None
+        if not is_owner and (query.as_owner or not is_for_apps):
+            return _ONLY_THE_OWNER
+        if apps is None or not is_for_apps:
+            return self._receiver.answer(query.name)
+        return answer_app(apps, query, ANYONE if query.as_owner else self._speaker())
 
     # --- answers -----------------------------------------------------------------------------
 
@@ -180,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
         """One line is on disk or refused: an answer to it stands ready, to be sent with those of its group."""
         self.unanswered -= 1
         if self._wants_answers:
-            self._add_answer(_verdicts(outcomes))
+            self._add_answer(verdicts(outcomes))
         if not self._is_telling:
             self._is_telling = True
             asyncio.get_running_loop().call_soon(self._tell)
@@ -247,7 +257,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
 
-def _verdicts(outcomes: Sequence[Refused | None]) -> dict[str, Any]:
+def verdicts(outcomes: Sequence[Refused | None]) -> dict[str, Any]:
+    """What became of some events: how many were taken, and why the others were not."""
     refused = [
         {"index": index, "reason": outcome.reason.value, "detail": outcome.detail}
         for index, outcome in enumerate(outcomes)

@@ -152,3 +152,23 @@ def test_what_a_flag_may_read_is_known_beforehand(targeting, expected):
     flags = FlagSet({"f": flag(targeting)}, shared, clock=SystemClock())
     assert flags.reads("f") == expected
     assert flags.reads("unknown") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("variants", "values"),
+    [
+        ({"soft": 2.5, "loud": 10}, [2.5, 10.0]),
+        ({"soft": 2, "loud": 10}, [2, 10]),
+        ({"soft": 2.0, "loud": 10}, [2.0, 10]),
+        ({"on": True, "half": 0.5}, [True, 0.5]),
+    ],
+)
+def test_where_one_number_has_a_fraction_all_are_floats(variants, values):
+    """A signed policy says 10 for 10.0; a client that asks for a float would take the one and not the other."""
+    targeting = {"var": "wanted"}
+    answers = [evaluated(flag(targeting, variants=variants), {"wanted": name}).value for name in variants]
+    defaults = [evaluated(flag(variants=variants, default=name)).value for name in variants]
+    assert answers == defaults == values
+    assert (
+        [type(value) for value in answers] == [type(value) for value in defaults] == [type(value) for value in values]
+    )
