@@ -143,6 +143,8 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AgentConfig.max_epsilon_per_28_days": "The owner's own cap on ε in any 28 days; "
     "holds where it is lower than the policy's.",
     "AgentConfig.max_epsilon_per_365_days": "The same for any 365 days.",
+    "AgentConfig.platform": "Public fact: what kind of device this is. Experiments, cohorts and metrics may name it.",
+    "AgentConfig.release": "Public fact: the release of this device's software, for the same; empty where unknown.",
     "AgentConfig.max_epsilon_lifetime": "The same for this device's lifetime.",
     "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",

@@ -175,6 +175,7 @@ class Daemon:
         self._sample()
         self._device.pipeline.watch()
         self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
+        self._device.pipeline.personalize()
         made = self._device.pipeline.close_windows()
         if made:
             log.info("window closed", reports=made)
@@ -349,7 +350,7 @@ def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
 def _open_and_serve(settings: Settings, clock: Clock) -> None:
     make_state_folder(settings.state_dir)
     policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
-    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits) as device:
+    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits, settings.facts) as device:
         asyncio.run(_serve(settings, policies, device, clock))
 
 

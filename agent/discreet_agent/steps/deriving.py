@@ -35,8 +35,3 @@ class Deriving:
         """Undo an event that was counted and is no longer in the raw log."""
         self._tallying.take_back(event)
         self._featuring.take_back(event)
-
-    def purge(self, signal: str | None, before_ms: int | None) -> None:
-        """Forget what was made of one signal's events or of all, up to a moment or all of it."""
-        self._tallying.forget(signal, before_ms)
-        self._featuring.purge(signal, before_ms)
