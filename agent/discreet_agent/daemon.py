@@ -79,8 +79,10 @@ class Daemon:
             settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived, self._time_arrived
         )
         self._senders = Senders(self._policy.senders, os.geteuid())
-        apps = device.pipeline.personal
-        self._receiver = SocketReceiver(door_of(settings), self._record, self._answer, lambda: self._senders, apps=apps)
+        self._apps = device.pipeline.personal
+        self._receiver = SocketReceiver(
+            door_of(settings), self._record, self._answer, lambda: self._senders, apps=self._apps
+        )
         self._settling: asyncio.TimerHandle | None = None
         self._storing = Storing(device, FreeDisk(settings.state_dir, settings.min_free_disk_bytes))
         self._http: HttpEdge | None = None
@@ -133,8 +135,7 @@ class Daemon:
             return
         from discreet_agent.receive.edge import HttpEdge
 
-        apps = self._device.pipeline.personal
-        self._http = HttpEdge(self._settings.http, self._record, lambda: self._policy, self._clock.now_ms, apps)
+        self._http = HttpEdge(self._settings.http, self._record, lambda: self._policy, self._clock.now_ms, self._apps)
         await self._http.start()
         stack.push_async_callback(self._http.close)
 

@@ -1,5 +1,7 @@
 """What apps read and report over HTTP: features, scores, segments, explanations, exposures and outcomes."""
 
+import gzip
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -160,6 +162,15 @@ def test_what_is_no_report_is_refused_as_a_whole(fresh, body):
     assert (status, answer["error"]) == (400, "BAD_REQUEST")
     assert fresh.apps.exposures == []
     assert fresh.recorder.events == []
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_a_report_that_would_unfold_in_memory_is_refused_before_it_does(fresh, is_packed):
+    """Sixteen million zeros are a small body in gzip, and a gigabyte of objects."""
+    body = b'{"events": [' + b"0," * (7_000_000 if is_packed else 1_000_000) + b"0]}"
+    headers = {"Content-Encoding": "gzip"} if is_packed else {}
+    status, answer, _ = fresh.ask("POST", "/v1/track", gzip.compress(body, 1) if is_packed else body, headers)
+    assert (status, answer["error"]) == (413, "BODY_TOO_LARGE")
 
 
 def test_where_exposures_cannot_be_stored_nothing_is_and_the_app_asks_again(fresh):

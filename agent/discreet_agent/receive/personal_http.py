@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Commit = Callable[[Batch], Awaitable[Sequence[Refused | None]]]
 
 MAX_TRACKED_EVENTS = 1000
+MAX_TRACKED_BYTES = 1_048_576  # as long as a line of the socket: decoded it may take fifty times as much
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -132,8 +133,11 @@ def _context_of(request: Request) -> dict[str, Any]:
 
 
 def _tracked_of(request: Request) -> _Tracked:
+    content = request.content()
+    if len(content) > MAX_TRACKED_BYTES:
+        raise RequestRefusedError(HttpRefusal.BODY_TOO_LARGE, f"at most {MAX_TRACKED_BYTES} bytes at once")
     try:
-        tracked = _tracked_decoder.decode(request.content())
+        tracked = _tracked_decoder.decode(content)
     except BROKEN:
         rule = 'the body is {"exposures": [{"flag": "…", "variant": "…", "count": 1}], "events": [event lines]}'
         raise RequestRefusedError(HttpRefusal.BAD_REQUEST, rule) from None
