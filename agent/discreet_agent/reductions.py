@@ -69,9 +69,7 @@ def _fold_count(state: Any, events: Sequence[Event], _integers: Integers) -> Any
 
 
 def _unfold_count(state: Any, _event: Event, _integers: Integers) -> Any:
-    if not state:
-        return NOT_UNDOABLE
-    return state - 1 or None
+    return NOT_UNDOABLE if state is None else state - 1 or None  # below 0 where a correction was carried into it
 
 
 def _carry_count(state: Any, _event: Event, _integers: Integers) -> Any:

@@ -45,10 +45,13 @@ class RetentionClock:
         self._mark = kept or HighWater.first(clock)
         self._saved = kept
         self._signed_ms = 0
+        self._least_at_boot_ms = 0  # it was at least so late at this boot, by what was signed and has passed since
 
     def hear(self, signed_ms: int) -> None:
         """Take a time that somebody signed: it is at least so late."""
         self._signed_ms = max(self._signed_ms, signed_ms)
+        up_ms = self._clock.boot_ms()
+        self._least_at_boot_ms = max(self._least_at_boot_ms, signed_ms - up_ms)
 
     def now_ms(self) -> int:
         """Retention time, milliseconds."""
@@ -121,5 +124,6 @@ class RetentionClock:
         return mark.held_ms if is_same_boot or is_absence else 0
 
     def _is_confirmed(self, wall_ms: int, held_ms: int) -> bool:
-        is_signed = self._signed_ms > 0 and abs(self._signed_ms - wall_ms) <= TOLERANCE_MS
+        least_ms = self._least_at_boot_ms + self._clock.boot_ms()
+        is_signed = self._least_at_boot_ms > 0 and abs(least_ms - wall_ms) <= TOLERANCE_MS
         return is_signed or held_ms >= HOLD_MS or self._clock.is_synchronized()

@@ -207,3 +207,15 @@ def test_a_window_that_was_never_released_is_not_made_up_for(tmp_path):
     carried = device.store.counters()["corrections_carried"]["openings"]
     assert carried == len([entry for entry in device.store.ledger.entries() if entry.metric == "openings"]) < 12
     bench.close()
+
+
+def test_a_carried_correction_outlasts_those_of_its_own_window(bench, device):
+    """What one window makes up for another is not recounted away when its last event is taken back."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1, id="a")])
+    bench.at(START + HOUR + 61)
+    device.pipeline.close_windows()
+    device.pipeline.record([opening(START + HOUR + 1, id="b")])
+    device.pipeline.record([retraction(START + HOUR + 2, "a"), retraction(START + HOUR + 2, "b")])
+    device.pipeline.record([opening(START + HOUR + 3), opening(START + HOUR + 4)])
+    assert value(device, "openings", START + HOUR) == 1

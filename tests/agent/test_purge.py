@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from device_bench import HOUR, ROOT, START, damage_block, make_signed, opening
+from device_bench import HOUR, ROOT, START, Bench, damage_block, make_policy_with, make_signed, opening
 from discreet_agent.consent import Word, write_word
 from discreet_agent.purge_request import leave_request, mark_obeyed, read_request
 from discreet_agent.steps.purge import Purge
@@ -160,3 +160,19 @@ def test_a_log_that_somebody_reads_is_not_called_forgotten(bench, filled):
             filled.pipeline.purge(Purge())
     filled.pipeline.purge(Purge())
     assert (bench.folder / "agent.db-wal").stat().st_size == 0
+
+
+def test_what_is_left_can_still_be_taken_back(tmp_path):
+    """The window was counted anew from what is left, and can be once more."""
+    bench = Bench(tmp_path / "state", policy=make_policy_with("max"))
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(START + 100)
+    for second in range(10):
+        fields = {"seconds": second, "side": "left"}
+        device.pipeline.record([opening(START + second, id=f"e{second}", fields=fields)])
+    device.pipeline.purge(Purge(before_ms=(START + 5) * 1000))
+    assert device.pipeline.record([opening(START + 100, fields={}, retracts="e9")]) == [None]
+    plan = bench.policy.plans["measured"]
+    assert conclude(plan, device.store.tallies.load(plan.name, plan.version, START)) == 16  # in halves
+    bench.close()

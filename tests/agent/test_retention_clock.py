@@ -162,3 +162,14 @@ def test_a_clock_moved_by_mistake_is_held_anew_at_the_next_boot(clock):
     retention = RetentionClock(clock, kept)
     clock.wait(2 * 3600)
     assert passed(retention) == DAY + 3600
+
+
+def test_a_signed_time_of_this_morning_does_not_confirm_a_clock_set_back_to_it(clock):
+    """Time has passed since it was heard; events of now are not dated this morning."""
+    retention = RetentionClock(clock, None)
+    retention.hear(START * 1000)
+    clock.wait(3 * 3600)
+    clock.set_wall(-3 * 3600)
+    assert retention.is_wall_doubtful
+    clock.set_wall(0)
+    assert not retention.is_wall_doubtful

@@ -167,7 +167,7 @@ class Featuring:
         self._save(definition, kept, {(start, key)})
 
     def _is_raw_kept_since(self, signal: str, start: int) -> bool:
-        return self._store.deletions.until("raw", signal) <= self._layer.clock.of(start * 1000) // 1000
+        return self._store.deletions.until("raw", signal, but=Why.PURGED) <= self._layer.clock.of(start * 1000) // 1000
 
     def _anew(self, definition: Definition, start: int, key: str) -> State | None:
         """One bucket's state from what the raw log holds."""

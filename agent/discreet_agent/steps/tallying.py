@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from discreet_agent.reductions import NOT_UNDOABLE
+from discreet_agent.store.deletions import Why
 from discreet_agent.tally import compile_tally
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ class Tallying:
         self._store.count("corrections_carried", tally.name)
 
     def _is_kept_since(self, signal: str, start: int) -> bool:
-        """Whether every event of this signal from that second on can still be read."""
-        return self._store.deletions.until("raw", signal) <= self._layer.clock.of(start * 1000) // 1000
+        """Whether every event that counts from that second on can still be read; what was purged counts no more."""
+        return self._store.deletions.until("raw", signal, but=Why.PURGED) <= self._layer.clock.of(start * 1000) // 1000
 
     def _anew(self, tally: Tally, start: int, since_ms: int = 0) -> object:
         """The state from what the raw log holds, of that moment and later; NOT_UNDOABLE where some is damaged."""

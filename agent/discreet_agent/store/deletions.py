@@ -73,10 +73,11 @@ class Deletions:
             (deletion.at_ms, first, last - first, items + deletion.items, sequence),
         )
 
-    def until(self, layer: str, subject: str) -> int:
-        """Second up to which some of it is gone, 0 where nothing is."""
+    def until(self, layer: str, subject: str, but: str = "") -> int:
+        """Second up to which some of it is gone, but for one reason; 0 where nothing is."""
         [until] = self._connection.execute(
-            "SELECT coalesce(max(start + length), 0) FROM deletions WHERE layer = ? AND subject = ?", (layer, subject)
+            "SELECT coalesce(max(start + length), 0) FROM deletions WHERE layer = ? AND subject = ? AND why <> ?",
+            (layer, subject, but),
         ).fetchone()
         return int(until)
 
