@@ -139,7 +139,8 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AgentConfig.max_database_bytes": "What the database may take. Beyond it the oldest raw events go first; "
     "the ledger and reports that wait never do.",
     "AgentConfig.deny_signals": "Signals that are not recorded on this device, whatever the policy says. "
-    "Their metrics report as of a device with nothing to say.",
+    "Their metrics report as of a device with nothing to say, also in the window that is open. "
+    "What was recorded before stays until its retention is over, or `discreet agent purge --signal`.",
     "AgentConfig.max_epsilon_per_28_days": "The owner's own cap on ε in any 28 days; "
     "holds where it is lower than the policy's.",
     "AgentConfig.max_epsilon_per_365_days": "The same for any 365 days.",

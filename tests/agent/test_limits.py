@@ -61,3 +61,19 @@ def test_a_metric_killed_while_the_device_was_off_begins_anew_too(tmp_path):
     starts = [entry.window_start for entry in device.store.ledger.entries() if entry.metric == "opened"]
     assert [(start - START) // HOUR for start in starts] == [5, 6]
     bench.close()
+
+
+def test_what_was_counted_of_a_signal_before_the_owner_denied_it_is_not_reported(tmp_path):
+    """The open window goes on as of a device with nothing to say."""
+    bench = Bench(tmp_path / "state")
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1)])
+    bench.limits = Limits(deny_signals=("door.opened",))
+    device = bench.open()
+    device.pipeline.close_windows()
+    assert device.store.connection.execute("SELECT * FROM tallies").fetchall() == []
+    bench.at(START + HOUR + 61)
+    assert device.pipeline.close_windows() == 3
+    bench.close()

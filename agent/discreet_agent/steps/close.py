@@ -95,6 +95,9 @@ class Closing:
         if not self._is_pruned:
             with self._store.transaction():
                 self._store.tallies.keep_only(self._plans)
+                for plan in self._plans.values():
+                    if plan.metric.from_ in self._device.limits.deny_signals:  # the owner's no is to what waits, too
+                        self._store.tallies.drop_all(plan.name)
             self._is_pruned = True
 
     def _begin_windows(self, now_ms: int, wall_ms: int) -> dict[str, int]:

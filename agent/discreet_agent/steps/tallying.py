@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from discreet_agent.reductions import NOT_UNDOABLE
-from discreet_agent.store.deletions import Why
+from discreet_agent.store.deletions import Deletion, Why
 from discreet_agent.tally import compile_tally
 
 if TYPE_CHECKING:
@@ -90,13 +90,21 @@ class Tallying:
             self._store.tallies.drop_former(tally.name, tally.version)
             if signal not in {None, tally.signal}:
                 continue
-            for start in self._store.tallies.windows(tally.name, tally.version):
-                if before_ms is not None and start * 1000 >= before_ms:
-                    continue
+            windows = self._store.tallies.windows(tally.name, tally.version)
+            meant = [start for start in windows if before_ms is None or start * 1000 < before_ms]
+            for start in meant:
                 state = None if before_ms is None else self._anew(tally, start, before_ms)
                 if state is NOT_UNDOABLE:  # what cannot be told apart goes as well: it is the owner's word
                     state = None
                 self._store.tallies.save(tally.name, tally.version, start, state)
+            if meant:
+                self._write_receipt(tally, meant)
+
+    def _write_receipt(self, tally: Tally, windows: Sequence[int]) -> None:
+        """How many windows were counted anew, or are no more."""
+        first, length = min(windows), max(windows) + tally.window_seconds - min(windows)
+        now_ms = self._clock.now_ms()
+        self._store.deletions.add(Deletion(now_ms, "metrics", tally.name, first, length, len(windows), Why.PURGED))
 
     def _undo(self, tally: Tally, start: int, event: Event) -> None:
         tallies = self._store.tallies

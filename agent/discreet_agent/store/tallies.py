@@ -66,6 +66,10 @@ class Tallies:
         """Forget the states of a metric's windows that start at `up_to` or before, under every version."""
         self._connection.execute("DELETE FROM tallies WHERE metric = ? AND window_start <= ?", (metric, up_to))
 
+    def drop_all(self, metric: str) -> None:
+        """Forget everything that was counted for a metric; it goes on as of a device with nothing to say."""
+        self._connection.execute("DELETE FROM tallies WHERE metric = ?", (metric,))
+
     def drop_former(self, metric: str, version: str) -> None:
         """Forget what was counted under other definitions of a metric: nobody will close those windows."""
         self._connection.execute("DELETE FROM tallies WHERE metric = ? AND version <> ?", (metric, version))
