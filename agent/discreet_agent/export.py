@@ -46,8 +46,8 @@ def export(state_dir: Path) -> Iterator[dict[str, Any]]:
     raw = RawLog(database.conn, keys)
     for block in raw.every():
         events = raw.readable(block)
-        if events is None:
-            yield {"table": "raw_events_damaged", "signal": block.bucket.signal, "events": block.events}
+        if block.events and not events:  # damaged, or its key is destroyed or lost
+            yield {"table": "raw_events_unreadable", "signal": block.bucket.signal, "events": block.events}
         for event in events or ():
             fields = {name: value for name, value in msgspec.structs.asdict(event).items() if name not in _NEVER_SAID}
             yield {"table": "raw_events"} | fields

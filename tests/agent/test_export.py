@@ -14,7 +14,7 @@ def test_a_damaged_block_is_named_and_the_rest_is_exported(bench, device):
     damage_block(device)
     rows = list(export(bench.folder))
     assert [row["id"] for row in rows if row["table"] == "raw_events"] == ["1", "2"]
-    assert {"table": "raw_events_damaged", "signal": "door.opened", "events": 1} in rows
+    assert {"table": "raw_events_unreadable", "signal": "door.opened", "events": 1} in rows
     json.dumps(rows)
 
 
@@ -37,3 +37,13 @@ def test_a_corrupt_database_is_said_to_be_one(bench):
     tables, found = describe_tables(bench.folder)
     assert tables == []
     assert found
+
+
+def test_events_whose_keys_are_lost_are_not_passed_over(bench, device):
+    """They are on record, and nobody can read them."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1), opening(START + 2)])
+    bench.close()
+    (bench.folder / "day.keys").write_bytes(b"nonsense")
+    rows = list(export(bench.folder))
+    assert {"table": "raw_events_unreadable", "signal": "door.opened", "events": 2} in rows
