@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 TOLERANCE_MS = 3_600_000  # time off that needs no confirmation
 HOLD_MS = 86_400_000  # uptime after which an unconfirmed absence is believed
-SAVE_EVERY_MS = 3_600_000  # what a power cut may set it back by
+SAVE_EVERY_MS = 3_600_000  # what a power cut may set it back by; less where something is kept for less than 8 hours
 
 
 class HighWater(msgspec.Struct, frozen=True, array_like=True):
@@ -45,6 +45,7 @@ class RetentionClock:
         self._mark = kept or HighWater.first(clock)
         self._saved = kept
         self._signed_ms = 0
+        self.save_every_ms = SAVE_EVERY_MS
         self._least_at_boot_ms = 0  # it was at least so late at this boot, by what was signed and has passed since
 
     def hear(self, signed_ms: int) -> None:
@@ -106,7 +107,7 @@ class RetentionClock:
         saved, mark = self._saved, self._mark
         if saved is None or (saved.boot_id, saved.is_settled) != (mark.boot_id, mark.is_settled):
             return True
-        return mark.ms - saved.ms >= SAVE_EVERY_MS
+        return mark.ms - saved.ms >= self.save_every_ms
 
     def save(self) -> HighWater:
         """What to keep, in the caller's transaction."""

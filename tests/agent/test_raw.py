@@ -283,3 +283,17 @@ def test_ids_are_known_for_their_week_though_blocks_were_merged(tmp_path):
     sent_again = [opening(START + hour * HOUR, id=f"e{hour}") for hour in (11, 19)]
     assert None not in device.pipeline.record(sent_again)
     bench.close()
+
+
+def test_a_power_cut_sets_a_short_retention_back_by_little(tmp_path):
+    """The clock is written down at least eight times while the shortest retention passes."""
+    clock = MachineClock()
+    bench = Bench(tmp_path / "s", clock=clock, policy=make_policy(retention="1h"))
+    device = bench.open()
+    for _ in range(50):
+        clock.wait(60)
+        device.pipeline.forget()
+    clock.reboot()
+    clock.set_wall(400 * DAY)  # so that nobody believes how long it was off
+    assert bench.open().pipeline._layer.clock.now_ms() // 1000 >= START + 50 * 60 - 8 * 60
+    bench.close()

@@ -8,7 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from discreet_agent.known_ids import WINDOW_SECONDS, Digester, KnownIds, split_digests
-from discreet_agent.retention_clock import HighWater, RetentionClock
+from discreet_agent.retention_clock import SAVE_EVERY_MS, HighWater, RetentionClock
 from discreet_agent.store.raw import Arrival, by_bucket
 from discreet_contract.durations import seconds
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from discreet_agent.store.raw import Gone
     from discreet_agent.store.store import Store
 
+LEAST_SAVE_MS = 60_000  # between two writes of the clock
 _FACT = "retention_clock"
 
 
@@ -41,6 +42,8 @@ class RawLayer:
         """Go on under this device's policy."""
         self._device = device
         self.retention = {name: seconds(signal.retention) for name, signal in device.rules.signals.items()}
+        shortest_ms = min(self.retention.values(), default=SAVE_EVERY_MS) * 1000
+        self.clock.save_every_ms = max(min(SAVE_EVERY_MS, shortest_ms // 8), LEAST_SAVE_MS)
 
     # --- arriving --------------------------------------------------------------------------
 
