@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from discreet_agent.steps.layer import RawLayer
     from discreet_agent.steps.trials import Trials
     from discreet_agent.store.store import Store
+    from discreet_contract.policy.personalization import Flag
 
 _NOT_FOUND = "no such flag"
 
@@ -61,6 +62,7 @@ class Personalizing:
         killed = frozenset(rules.flags) if rules.kill.personalization else frozenset(rules.kill.flags)
         self.flags = FlagSet(rules.flags, rules.evaluators, clock=device.clock, killed=killed)
         self._reads = {key: self.flags.reads(key) for key in self.flags.keys}
+        self._timed = {key for key, flag in rules.flags.items() if _reads_time(flag, rules.evaluators)}
         self._scores = {name: compile_score(name, item) for name, item in rules.scores.items()}
         self._eligible = {
             name: compile_rule(experiment.eligible)
@@ -161,17 +163,19 @@ class Personalizing:
 
     def tag(self, speaker: Speaker) -> str:
         """See `Apps`."""
-        said = [speaker.name, self._state(), self._reading()]
+        keys = [key for key in self.flags.keys if speaker.may_read_flag(key)]
+        said = [speaker.name, self._state(keys), self._reading(keys)]
         return blake2b(msgspec.json.encode(said), digest_size=12).hexdigest()
 
-    def _reading(self) -> list[Any]:
-        """What the flags read of the device, as it is now."""
-        read = sorted({name for names in self._reads.values() for name in names})
+    def _reading(self, keys: Sequence[str]) -> list[Any]:
+        """What these flags read: of the device as it is now, and of the time the minute."""
+        minute = self._device.clock.now_ms() // 60_000 if not self._timed.isdisjoint(keys) else 0
+        read = sorted({name for key in keys for name in self._reads[key]})
         if not self._is_on or not read:
-            return []
+            return [minute]
         context = self._now()["context"]
         parts = ((context[group], name) for group, _, name in (one.partition(".") for one in read))
-        return [part.get(name) if name and isinstance(part, dict) else part for part, name in parts]
+        return [minute, *(_part(whole, name) for whole, name in parts)]
 
     def read_by(self, key: str, group: str) -> set[str]:
         """Names of a group that a flag's targeting may look up."""
@@ -179,8 +183,9 @@ class Personalizing:
         known: Mapping[str, Any] = getattr(self._device.rules, group)
         return set(known) if group in names else {name for name in known if f"{group}.{name}" in names}
 
-    def _state(self) -> list[Any]:
-        pins = sorted((pin.flag, pin.variant, pin.by, pin.at_ms) for pin in self.pinning.pins().values())
+    def _state(self, keys: Sequence[str]) -> list[Any]:
+        pinned = [pin for pin in self.pinning.pins().values() if pin.flag in keys]
+        pins = sorted((pin.flag, pin.variant, pin.by, pin.at_ms) for pin in pinned)
         return [self._device.policy.digest.hex(), self._is_on, pins]
 
     # --- explaining ------------------------------------------------------------------------
@@ -249,3 +254,16 @@ class Personalizing:
         """What personalization remembered was purged."""
         self.stays.begin_anew()
         self._remembered = None
+
+
+def _reads_time(flag: Flag, evaluators: Mapping[str, Any]) -> bool:
+    """Whether its answer may be another one merely because time has passed: seen by the name that flagd gives it."""
+    rule = msgspec.json.encode(flag.targeting)
+    return b"$flagd" in rule or (b"$ref" in rule and b"$flagd" in msgspec.json.encode(evaluators))
+
+
+def _part(whole: Any, name: str) -> Any:
+    """What a flag reads of a group: one value, whether the device is in one segment, or all of it."""
+    if not name:
+        return whole
+    return name in whole if isinstance(whole, list) else whole.get(name)
