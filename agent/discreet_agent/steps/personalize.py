@@ -19,7 +19,7 @@ from discreet_agent.personal.frame import Frame
 from discreet_agent.personal.logic import compile_rule
 from discreet_agent.personal.reads import GROUPS
 from discreet_agent.personal.scores import compile_score, score
-from discreet_agent.personal.values import Failure, FlagError
+from discreet_agent.personal.values import Failure, FlagError, Names
 from discreet_agent.senders import ANYONE
 from discreet_agent.steps.explaining import explain
 from discreet_agent.steps.pins import Pinning
@@ -116,7 +116,7 @@ class Personalizing:
             scores = {name: self._score(name).value for name in self._scores}
             known: dict[str, Any] = {**features, **scores, "features": features, "scores": scores}
             states = self.stays.judge(known, now_ms)
-            inside = {name: True for name, state in sorted(states.items()) if state.is_inside}
+            inside = Names({name: True for name, state in sorted(states.items()) if state.is_inside})
             known |= {"segments": {name: state.is_inside for name, state in states.items()}}
             known |= {name: state.is_inside for name, state in states.items()}
             arms = self._arms(known)

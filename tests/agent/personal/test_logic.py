@@ -7,6 +7,7 @@ import pytest
 from discreet_agent.personal.coerce import LogicError
 from discreet_agent.personal.frame import Frame
 from discreet_agent.personal.logic import DEEPEST, MOST_PARTS, compile_rule
+from discreet_agent.personal.values import Names
 
 NOW_MS = 1_790_000_000_000
 
@@ -415,3 +416,14 @@ def test_a_loop_within_a_loop_is_paid_for():
     data = {"l": [{"inner": list(range(500))}] * 500}
     with pytest.raises(LogicError, match="too much work"):
         run({"some": [{"var": "l"}, inner]}, data)
+
+
+def test_names_that_hold_are_read_by_path_and_as_a_list():
+    """As the agent gives segments; other mappings are no lists, as in JavaScript."""
+    context = {"segments": Names({"binge": True}), "plain": {"binge": True}}
+    assert run({"var": "segments.binge"}, context) is True
+    assert run({"var": "segments.night"}, context) is None
+    assert run({"in": ["binge", {"var": "segments"}]}, context) is True
+    assert run({"in": ["night", {"var": "segments"}]}, context) is False
+    assert run({"in": [["binge"], {"var": "segments"}]}, context) is False
+    assert run({"in": ["binge", {"var": "plain"}]}, context) is False
