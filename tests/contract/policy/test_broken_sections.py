@@ -91,6 +91,14 @@ BROKEN = {
         [('when: {">":', 'when: {"=>":')],
         [("62:17: CONDITION", "unknown operator '=>'")],
     ),
+    "segment that takes in what is not there": (
+        [('when: {">": [{var: minutes_7d}, 36000]}', "when: {$ref: adults}")],
+        [("62:17: UNKNOWN_EVALUATOR", "no evaluator 'adults'")],
+    ),
+    "rule of more parts than devices take": (
+        [("{in: [binge, {var: segments}]}", "{or: [" + ", ".join(["true"] * 5000) + "]}")],
+        [("73:16: CONDITION", "at most 5000 parts")],
+    ),
     "default that is no variant": (
         [('defaultVariant: "off"', 'defaultVariant: "of"')],
         [("67:21: UNKNOWN_VARIANT", "did you mean 'off'?")],
