@@ -49,12 +49,14 @@ if TYPE_CHECKING:
 
     from discreet_agent.config import Settings
     from discreet_agent.receive.edge import HttpEdge
+    from discreet_agent.receive.lines import Query
     from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
 WAIT_SECONDS = 10.0  # at most between two attempts to open the folder
 TIDY_MS = 5  # of every tidying turn, so that nobody who sends events waits for it
 TIDY_PAUSE_SECONDS = 0.02
+SETTLE_SECONDS = 0.02  # after events came; many groups are settled together
 
 _ACCEPT_LATER = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -81,6 +83,7 @@ class Daemon:
         self._receiver = SocketReceiver(
             door_of(settings), self._record, self._answer, lambda: self._senders, apps=self._apps
         )
+        self._settling: asyncio.TimerHandle | None = None
         self._storing = Storing(device, FreeDisk(settings.state_dir, settings.min_free_disk_bytes))
         self._http: HttpEdge | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -289,9 +292,20 @@ class Daemon:
             self._loop.call_later(TIDY_PAUSE_SECONDS, self._tidy)
 
     def _record(self, batches: Sequence[Batch]) -> Sequence[Refused | None]:
-        return self._storing.record(batches, self._policy)
+        outcomes = self._storing.record(batches, self._policy)
+        if self._settling is None and self._loop is not None:
+            self._settling = self._loop.call_later(SETTLE_SECONDS, self._personalize)
+        return outcomes
 
-    def _answer(self, query: str) -> dict[str, Any]:
+    def _personalize(self) -> None:
+        """Soon after events came: segments, guards, and whoever listens to changes."""
+        self._settling = None
+        try:
+            self._device.pipeline.personalize()
+        except RetryableError as exc:
+            self._storing.note("segments are not kept now, trying again", exc)
+
+    def _answer(self, query: Query) -> dict[str, Any]:
         try:
             return self._queries.answer(query, self._policy, self._health)
         except CorruptStoreError as exc:

@@ -4,11 +4,13 @@ import json
 import textwrap
 
 from device_bench import AGGREGATOR, ROOT, START
+from discreet_agent.event import EventLine
 from discreet_contract.policy.compile import build_policy
 from discreet_contract.policy.read import parse_policy_text
 from discreet_contract.policy.release import sign_policy, verify_policy
 
 NOW_MS = (START + 5 * 86_400 + 45_296) * 1000 + 789  # in the middle of everything
+NOW = NOW_MS / 1000
 
 _FROM = {"from": "playback.stopped"}
 FEATURES = {
@@ -93,3 +95,19 @@ def personal_policy(**changes):
     """The same, signed and verified."""
     built = build_policy(parse_policy_text(personal_text(**changes).encode(), "policy.yaml"))
     return verify_policy(sign_policy(built, [ROOT]), [ROOT.verify_key.encode().hex()])
+
+
+def played(at, *, event_id=None, retracts=None, **fields):
+    """Playback that stopped at a second."""
+    fields = {} if retracts else {"genre": "news", "seconds": 60} | fields
+    return EventLine("playback.stopped", "1-0-0", round(at * 1000), fields, id=event_id, retracts=retracts)
+
+
+def crashed(at):
+    """The app crashed at a second."""
+    return EventLine("app.crashed", "1-0-0", round(at * 1000), {})
+
+
+def record(device, *lines):
+    """Record events of which none may be refused."""
+    assert [refused for refused in device.pipeline.record(lines) if refused is not None] == []

@@ -56,7 +56,7 @@ def receiving(path, recorder, senders=None, mode=0o660, apps=None):
 
     async def serve():
         receiver = SocketReceiver(
-            Door(path, mode), recorder, lambda name: {"you asked": name}, lambda: known, apps=apps
+            Door(path, mode), recorder, lambda query: {"you asked": query.name}, lambda: known, apps=apps
         )
         await receiver.start()
         started.set()

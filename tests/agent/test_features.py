@@ -5,26 +5,15 @@ import random
 import pytest
 
 from device_bench import Bench, MachineClock
-from discreet_agent.event import EventLine
 from discreet_agent.personal.values import Fallback
 from discreet_agent.steps.purge import Purge
 from discreet_contract.clock import ManualClock
 from discreet_contract.errors import RetryableError
 from naive_features import naive_value
-from personal_bench import FEATURES, NOW_MS, personal_policy
+from personal_bench import FEATURES, NOW, NOW_MS, personal_policy, played, record
 
 DAY = 86_400
 _FROM = {"from": "playback.stopped"}
-NOW = NOW_MS / 1000
-
-
-def played(at, *, event_id=None, retracts=None, **fields):
-    fields = {} if retracts else {"genre": "news", "seconds": 60} | fields
-    return EventLine("playback.stopped", "1-0-0", round(at * 1000), fields, id=event_id, retracts=retracts)
-
-
-def crashed(at):
-    return EventLine("app.crashed", "1-0-0", round(at * 1000), {})
 
 
 @pytest.fixture
@@ -36,10 +25,6 @@ def bench(tmp_path):
 
 def read(device, name):
     return device.pipeline.features.read(name)
-
-
-def record(device, *lines):
-    assert [refused for refused in device.pipeline.record(lines) if refused is not None] == []
 
 
 def _as_it_is_and_opened_again(bench, device):

@@ -24,12 +24,12 @@ flags:
     state: ENABLED
     variants: {personal: personal, editorial: editorial}
     defaultVariant: editorial
-    targeting: {if: [{var: segments.busy}, personal, editorial]}
+    targeting: {if: [{in: [busy, {var: segments}]}, personal, editorial]}
   gentle:
     state: ENABLED
     variants: {"on": true, "off": false}
     defaultVariant: "off"
-    targeting: {if: [{var: segments.shaky}, "on", "off"]}
+    targeting: {if: [{in: [shaky, {var: segments}]}, "on", "off"]}
   dated:
     state: ENABLED
     variants: {"on": true, "off": false}
@@ -81,6 +81,11 @@ def test_what_turns_other_flags_is_not_in_it(device):
     crashed(device)
     after = tags(device, rows, gentle, plain)
     assert [was == now for was, now in zip(before, after, strict=True)] == [True, False, True]
+
+
+def test_a_segment_is_one_name_of_the_list(device):
+    """So a flag that asks for one is not one that reads them all."""
+    assert device.pipeline.personal.flags.reads("rows") == {"segments.busy"}
 
 
 def test_time_alone_changes_it_where_a_flag_reads_the_time(device, clock):

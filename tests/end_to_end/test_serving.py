@@ -26,7 +26,7 @@ flags:
     state: ENABLED
     variants: {dark: 10.0, light: 2.5}
     defaultVariant: light
-    targeting: {if: [{var: segments.busy}, dark, light]}
+    targeting: {if: [{in: [busy, {var: segments}]}, dark, light]}
   hidden: {state: ENABLED, variants: {"on": true}, defaultVariant: "on"}
   retired: {state: DISABLED, variants: {"on": true}, defaultVariant: "on"}
 metrics:

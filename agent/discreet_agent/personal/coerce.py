@@ -29,9 +29,11 @@ class LogicError(Exception):
 
 def is_true(value: Any) -> bool:
     """JSONLogic's truth: JavaScript's, but an empty list is false."""
+    if value is True or value is False:  # nearly always, and asking for Mapping costs
+        return bool(value)
     if isinstance(value, float):
         return value != 0 and not math.isnan(value)
-    return True if isinstance(value, Mapping) else bool(value)
+    return bool(value) or isinstance(value, Mapping)
 
 
 def number(value: Any) -> Number:

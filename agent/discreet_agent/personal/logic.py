@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from discreet_agent.personal import loops, variables
 from discreet_agent.personal.coerce import LogicError, is_true
 from discreet_agent.personal.fractional import buckets, choose, hashing
-from discreet_agent.personal.operations import LENGTHY, OPERATIONS
+from discreet_agent.personal.operations import LENGTHY, OPERATIONS, ORDERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from discreet_agent.personal.fractional import Buckets
     from discreet_agent.personal.frame import Frame, Step
 
 DEEPEST = 60
@@ -98,6 +99,8 @@ class _Compiler:
         steps = self._all(arguments)
         if len(arguments) == 2 and operation in {"==", "==="} and isinstance(arguments[1], str):
             return _equals_text(OPERATIONS[operation], steps[0], arguments[1])
+        if len(arguments) == 2 and operation in ORDERS:
+            return _applied(ORDERS[operation], steps)
         if operation in LENGTHY:
             return _lengthy(OPERATIONS[operation], steps)
         return _applied(OPERATIONS[operation], steps)
@@ -161,20 +164,19 @@ class _Compiler:
 
     def _fractional(self, arguments: list[Any]) -> Step:
         steps, digest = self._all(arguments), hashing()
+        if arguments and isinstance(arguments[0], list) and _is_fixed(arguments):
+            those = buckets(arguments)
+            return lambda _data, frame: _chosen(_bucketed_by(frame), those, digest)
         fixed = buckets(arguments[1:]) if _is_fixed(arguments[1:]) else None
 
         def step(data: Any, frame: Frame) -> Any:
-            if fixed is not None:
-                key = steps[0](data, frame)
-                if not isinstance(key, list):
-                    return None if key is None else choose(key, fixed, digest)
-            given = [part(data, frame) for part in steps]
-            if given and not isinstance(given[0], list):
-                key, given = given[0], given[1:]
-            else:
-                key = _bucketed_by(frame)
-            those = buckets(given)
-            return None if key is None or those is None else choose(key, those, digest)
+            key = steps[0](data, frame) if steps else None
+            if fixed is not None and not isinstance(key, list):
+                return _chosen(key, fixed, digest)
+            weights = [part(data, frame) for part in steps[1:]]
+            if isinstance(key, list):
+                return _chosen(_bucketed_by(frame), buckets([key, *weights]), digest)
+            return _chosen(key, buckets(weights), digest)
 
         return step
 
@@ -192,6 +194,10 @@ class _Compiler:
 
 def _is_fixed(weights: list[Any]) -> bool:
     return all(isinstance(pair, list) and not any(isinstance(part, list | dict) for part in pair) for pair in weights)
+
+
+def _chosen(key: Any, those: Buckets | None, digest: Callable[[bytes], int]) -> Any:
+    return None if key is None or those is None else choose(key, those, digest)
 
 
 def _bucketed_by(frame: Frame) -> list[str] | None:

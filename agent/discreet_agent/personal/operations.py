@@ -125,15 +125,13 @@ def _on_texts(compare: Callable[[str, str], bool]) -> Callable[..., bool | None]
     return operation
 
 
+ORDERS: dict[str, Callable[[Any, Any], bool]] = {"<": less, "<=": at_most, ">": more, ">=": at_least}
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "==": lambda one=None, other=None, *_: loosely_equal(one, other),
     "!=": lambda one=None, other=None, *_: not loosely_equal(one, other),
     "===": lambda one=None, other=None, *_: strictly_equal(one, other),
     "!==": lambda one=None, other=None, *_: not strictly_equal(one, other),
-    "<": _between(less),
-    "<=": _between(at_most),
-    ">": _between(more),
-    ">=": _between(at_least),
+    **{name: _between(compare) for name, compare in ORDERS.items()},
     "!": lambda one=None, *_: not is_true(one),
     "!!": lambda one=None, *_: is_true(one),
     "+": _sum,

@@ -74,7 +74,7 @@ def missing_some(arguments: list[Step], *, at_root: bool) -> Step:
 def walk(data: Any, parts: tuple[str, ...]) -> Any:
     """What stands at the end of a path, or None. Lists are read by index."""
     for part in parts:
-        if isinstance(data, Mapping):
+        if type(data) is dict or isinstance(data, Mapping):  # asking for Mapping costs
             data = data.get(part)
         elif isinstance(data, list | str):
             data = _item(data, part)

@@ -181,7 +181,7 @@ class Connection(asyncio.BufferedProtocol):
         if not is_owner and (query.as_owner or not is_for_apps):
             return _ONLY_THE_OWNER
         if apps is None or not is_for_apps:
-            return self._receiver.answer(query.name)
+            return self._receiver.answer(query)
         return answer_app(apps, query, ANYONE if query.as_owner else self._speaker())
 
     # --- answers -----------------------------------------------------------------------------

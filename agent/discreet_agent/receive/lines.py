@@ -50,6 +50,8 @@ class _Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     context: dict[str, Any] = {}
     exposures: Annotated[list[ReportedExposure], msgspec.Meta(max_length=MAX_EXPOSURES)] = []
     owner: bool = False
+    variant: Annotated[str, msgspec.Meta(max_length=64)] | None = None
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Query:
     context: dict[str, Any] = field(default_factory=dict, repr=False)
     exposures: Sequence[ReportedExposure] = field(default=(), repr=False)
     as_owner: bool = False  # who may: about everything, whatever its scopes as a sender are
+    variant: str | None = None  # to pin a flag at
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,8 @@ def _decode_query(line: bytes | bytearray) -> Said:
         asked = _question_decoder.decode(line)
     except BROKEN:
         return [Refused(EventRefusal.MALFORMED, _NO_QUERY, len(line))]
-    return Query(asked.query, asked.flag, asked.context, tuple(asked.exposures), asked.owner)
+    said = (asked.query, asked.flag, asked.context, tuple(asked.exposures), asked.owner, asked.variant, asked.reason)
+    return Query(*said)
 
 
 def _decode_greeting(line: bytes | bytearray) -> Said:

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from discreet_agent.personal.apps import Apps
     from discreet_agent.receive.door import Door
     from discreet_agent.receive.group import RecordGroup
+    from discreet_agent.receive.lines import Query
     from discreet_agent.senders import Senders
 
-    Answerer = Callable[[str], dict[str, Any]]
+    Answerer = Callable[[Query], dict[str, Any]]
 
 
 class SocketReceiver:

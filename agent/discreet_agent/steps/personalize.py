@@ -118,7 +118,7 @@ class Personalizing:
             scores = {name: self._score(name).value for name in self._scores}
             known: dict[str, Any] = {**features, **scores, "features": features, "scores": scores}
             states = self.stays.judge(known, now_ms)
-            inside = {name: True for name, state in sorted(states.items()) if state.is_inside}
+            inside = sorted(name for name, state in states.items() if state.is_inside)
             known |= {"segments": {name: state.is_inside for name, state in states.items()}}
             known |= {name: state.is_inside for name, state in states.items()}
             arms = self._arms(known)
@@ -175,7 +175,7 @@ class Personalizing:
             return [minute]
         context = self._now()["context"]
         parts = ((context[group], name) for group, _, name in (one.partition(".") for one in read))
-        return [minute, *(part.get(name) if name else part for part, name in parts)]
+        return [minute, *(_part(part, name) for part, name in parts)]
 
     def read_by(self, key: str, group: str) -> set[str]:
         """Names of a group that a flag's targeting may look up."""
@@ -254,6 +254,13 @@ class Personalizing:
         """What personalization remembered was purged."""
         self.stays.begin_anew()
         self._remembered = None
+
+
+def _part(group: Mapping[str, Any] | Sequence[str], name: str) -> Any:
+    """What is known under a name; of the list of segments whether the name is in it."""
+    if not name:
+        return group
+    return group.get(name) if isinstance(group, dict) else name in group
 
 
 def _reads_time(flag: Flag, evaluators: Mapping[str, Any]) -> bool:

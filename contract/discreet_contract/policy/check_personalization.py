@@ -217,7 +217,12 @@ def _check_targeting(policy: Policy, logic: object, path: Path) -> Iterator[Shap
     yield from check_operators(logic, path)
     for name in dict.fromkeys(variables(logic)):
         group, _, rest = name.partition(".")
-        if rest and group in {"features", "scores", "segments", "experiments"}:
+        if rest and group == "segments":
+            message = (
+                f"`segments` is the list of those that the device is in: write {{in: [{rest}, {{var: segments}}]}}"
+            )
+            yield ShapeProblem(path, "UNKNOWN_VARIABLE", message)
+        elif rest and group in {"features", "scores", "experiments"}:
             yield from unknown_name(rest.partition(".")[0], getattr(policy, group), path, group[:-1])
     for name in dict.fromkeys(evaluators(logic)):
         yield from unknown_name(name, policy.evaluators, path, "evaluator")
