@@ -83,11 +83,6 @@ def test_what_turns_other_flags_is_not_in_it(device):
     assert [was == now for was, now in zip(before, after, strict=True)] == [True, False, True]
 
 
-def test_a_segment_is_one_name_of_the_list(device):
-    """So a flag that asks for one is not one that reads them all."""
-    assert device.pipeline.personal.flags.reads("rows") == {"segments.busy"}
-
-
 def test_time_alone_changes_it_where_a_flag_reads_the_time(device, clock):
     dated, rows = app("dated"), app("rows")
     before = tags(device, dated, rows)

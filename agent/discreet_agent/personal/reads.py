@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 GROUPS = ("features", "scores", "segments", "experiments")
-_MEMBERSHIP = "in segments"  # no operation of any language
 _LOOPS = frozenset({"map", "filter", "all", "none", "some", "reduce"})
 
 
@@ -19,9 +18,6 @@ def readings(rule: Any, evaluators: Mapping[str, Any]) -> frozenset[str]:
     """What evaluating it may look up of the agent's groups: `features.minutes`, or `features` for any of them."""
     found: set[str] = set()
     for operation, arguments in _calls(rule, evaluators):
-        if operation == _MEMBERSHIP:
-            found.add(f"segments.{arguments[0]}")
-            continue
         for name in _names(operation, arguments):
             found.update(_in_groups(name))
     return frozenset(found)
@@ -29,13 +25,11 @@ def readings(rule: Any, evaluators: Mapping[str, Any]) -> frozenset[str]:
 
 def needs(rule: Any, evaluators: Mapping[str, Any]) -> frozenset[str]:
     """The names it reads as they stand, without those for which it says itself what holds where they are absent."""
-    calls = list(_calls(rule, evaluators))
-    found = {
+    return frozenset(
         arguments[0]
-        for operation, arguments in calls
+        for operation, arguments in _calls(rule, evaluators)
         if operation == "var" and len(arguments) == 1 and isinstance(arguments[0], str) and arguments[0]
-    }
-    return frozenset(found | ({"segments"} if any(operation == _MEMBERSHIP for operation, _ in calls) else set()))
+    )
 
 
 def _calls(rule: Any, evaluators: Mapping[str, Any]) -> Iterator[tuple[str, list[Any]]]:
@@ -55,20 +49,20 @@ def _calls(rule: Any, evaluators: Mapping[str, Any]) -> Iterator[tuple[str, list
             seen |= fresh
             waiting += [evaluators[name] for name in fresh if name in evaluators]
             continue
-        if operation == "in" and _asks_for_one_segment(arguments):
-            yield _MEMBERSHIP, arguments
+        asked = _asked_segment(operation, arguments)
+        if asked is not None:  # one segment, not all of them
+            yield "var", [asked]
             continue
         yield operation, arguments
         waiting += arguments[:1] + arguments[2:] if operation in _LOOPS else arguments
 
 
-def _asks_for_one_segment(arguments: list[Any]) -> bool:
-    """Whether it is `{in: [binge, {var: segments}]}`: of the list that is one name's business only."""
-    return (
-        len(arguments) == 2
-        and isinstance(arguments[0], str)
-        and arguments[1] in ({"var": "segments"}, {"var": ["segments"]})
-    )
+def _asked_segment(operation: str, arguments: list[Any]) -> str | None:
+    """`{in: [binge, {var: segments}]}`: the name of what it asks for."""
+    match operation, arguments:
+        case "in", [str(name), {"var": "segments" | ["segments"], **others}] if not others:
+            return f"segments.{name}"
+    return None
 
 
 def _names(operation: str, arguments: list[Any]) -> Iterator[Any]:

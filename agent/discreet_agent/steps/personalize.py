@@ -175,7 +175,7 @@ class Personalizing:
             return [minute]
         context = self._now()["context"]
         parts = ((context[group], name) for group, _, name in (one.partition(".") for one in read))
-        return [minute, *(_part(part, name) for part, name in parts)]
+        return [minute, *(_part(whole, name) for whole, name in parts)]
 
     def read_by(self, key: str, group: str) -> set[str]:
         """Names of a group that a flag's targeting may look up."""
@@ -256,14 +256,14 @@ class Personalizing:
         self._remembered = None
 
 
-def _part(group: Mapping[str, Any] | Sequence[str], name: str) -> Any:
-    """What is known under a name; of the list of segments whether the name is in it."""
-    if not name:
-        return group
-    return group.get(name) if isinstance(group, dict) else name in group
-
-
 def _reads_time(flag: Flag, evaluators: Mapping[str, Any]) -> bool:
     """Whether its answer may be another one merely because time has passed: seen by the name that flagd gives it."""
     rule = msgspec.json.encode(flag.targeting)
     return b"$flagd" in rule or (b"$ref" in rule and b"$flagd" in msgspec.json.encode(evaluators))
+
+
+def _part(whole: Any, name: str) -> Any:
+    """What a flag reads of a group: one value, whether the device is in one segment, or all of it."""
+    if not name:
+        return whole
+    return name in whole if isinstance(whole, list) else whole.get(name)
