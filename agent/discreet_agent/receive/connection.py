@@ -138,20 +138,23 @@ class Connection(asyncio.BufferedProtocol):
             self._take(decode_line(line), len(line))
 
     def _take(self, said: Said, size: int) -> None:
+        tell = self._note
         if isinstance(said, Query):
-            self._answer_query(said)
-            return
-        if isinstance(said, Greeting):
+            if self._receiver.senders().is_owner(self.peer):
+                self._answer_query(said)
+                return
+            said, tell = [], self._note_denied  # waits for its group: nobody else can make us commit line by line
+        elif isinstance(said, Greeting):
             said = self._greet(said)
         speaker = self._speaker()
         name = "" if isinstance(speaker, Refused) else speaker.name
         self.unanswered += 1
-        self._receiver.group.take(Batch(name, screen(speaker, said)), self._note, size)
+        batch = Batch(name, screen(speaker, said))
+        self._receiver.group.take(batch, tell if self._wants_answers else self._note_unasked, size)
 
     def _greet(self, greeting: Greeting) -> Sequence[Received]:
         """From here on; answered like a line of no events, or refused where no sender has this token."""
         if greeting.answers is not None:
-            self._receiver.group.flush()  # earlier lines are answered as they were sent
             self._wants_answers = greeting.answers
         if greeting.token_sha256 is None:
             return []
@@ -168,19 +171,28 @@ class Connection(asyncio.BufferedProtocol):
 
     def _answer_query(self, query: Query) -> None:
         self._receiver.group.flush()  # an answer must include what this sender said before it asked
-        may_ask = self._receiver.senders().is_owner(self.peer)
         if self._wants_answers:
-            answer = self._receiver.answer(query.name) if may_ask else _ONLY_THE_OWNER
-            self._add_answer(answer)
+            self._add_answer(self._receiver.answer(query.name))
             self._send_answers()
 
     # --- answers -----------------------------------------------------------------------------
 
     def _note(self, outcomes: Sequence[Refused | None]) -> None:
         """One line is on disk or refused: an answer to it stands ready, to be sent with those of its group."""
+        self._add_answer(_verdicts(outcomes))
+        self._settle()
+
+    def _note_denied(self, outcomes: Sequence[Refused | None]) -> None:  # noqa: ARG002 - a question has none
+        """Its group is through: a question gets its refusal, after the answers to what was said before."""
+        self._add_answer(_ONLY_THE_OWNER)
+        self._settle()
+
+    def _note_unasked(self, outcomes: Sequence[Refused | None]) -> None:  # noqa: ARG002 - nobody asked
+        """One line is on disk or refused, and its sender did not want to know."""
+        self._settle()
+
+    def _settle(self) -> None:
         self.unanswered -= 1
-        if self._wants_answers:
-            self._add_answer(_verdicts(outcomes))
         if not self._is_telling:
             self._is_telling = True
             asyncio.get_running_loop().call_soon(self._tell)
