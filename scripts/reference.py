@@ -128,8 +128,8 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
         "Group of the socket; the agent's user must be in it, and the folder must let it pass. Empty: the agent's own."
     ),
     "AgentConfig.http": (
-        "Where OTLP/HTTP is taken: a loopback address and port, like `127.0.0.1:4318`. Empty: nowhere. Senders that "
-        "the policy names show their token (`Authorization: Bearer …`)."
+        "Where OTLP/HTTP is taken and apps are served (OFREP): a loopback address and port, like `127.0.0.1:4318`. "
+        "Empty: nowhere. Senders that the policy names show their token (`Authorization: Bearer …`)."
     ),
     "AgentConfig.resend_seconds": "First wait for a receipt. It doubles with every resend, up to an hour, with jitter.",
     "AgentConfig.min_free_disk_bytes": (
@@ -143,6 +143,8 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AgentConfig.max_epsilon_per_28_days": "The owner's own cap on ε in any 28 days; "
     "holds where it is lower than the policy's.",
     "AgentConfig.max_epsilon_per_365_days": "The same for any 365 days.",
+    "AgentConfig.platform": "Public fact: what kind of device this is. Experiments, cohorts and metrics may name it.",
+    "AgentConfig.release": "Public fact: the release of this device's software, for the same; empty where unknown.",
     "AgentConfig.max_epsilon_lifetime": "The same for this device's lifetime.",
     "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from discreet_agent.steps.device import DEFAULT_LIMITS, Limits
+from discreet_agent.trials.facts import Facts
 from discreet_contract.broker import Broker
 from discreet_contract.config import find_config, read_config
-from discreet_contract.policy.terms import HexKey
+from discreet_contract.policy.terms import HexKey, Label
 
 HINT = "docs/operations.md lists every key; deploy/device/agent.toml is a sample"
 
@@ -40,6 +41,8 @@ class AgentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_epsilon_per_28_days: Annotated[float, msgspec.Meta(ge=0)] | None = None
     max_epsilon_per_365_days: Annotated[float, msgspec.Meta(ge=0)] | None = None
     max_epsilon_lifetime: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    platform: Label = "linux"
+    release: Label | Literal[""] = ""
 
     @property
     def limits(self) -> Limits:
@@ -64,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True):
     min_free_disk_bytes: int
     log_json: bool
     limits: Limits
+    facts: Facts
 
 
 def load_settings(named: Path | None) -> Settings:
@@ -90,6 +94,7 @@ def load_settings(named: Path | None) -> Settings:
         min_free_disk_bytes=config.min_free_disk_bytes,
         log_json=config.log_json,
         limits=config.limits,
+        facts=Facts(config.platform, config.release),
     )
 
 

@@ -63,6 +63,7 @@ class Consent:
     """The owner's word as it stands in the file now; one `stat` a question."""
 
     def __init__(self, state_dir: Path) -> None:
+        self.folder = state_dir
         self._path = state_dir / "consent.json"
         self._stamp: tuple[int, int] | None = None
         self._word: Word | None = None

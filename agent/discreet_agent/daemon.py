@@ -28,6 +28,7 @@ from discreet_agent.obedience import Obedience
 from discreet_agent.policies import Policies
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.purge_request import mark_obeyed, read_request
+from discreet_agent.queries import Queries, refused
 from discreet_agent.receive.door import Door
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
@@ -39,7 +40,7 @@ from discreet_contract.beacon import read_beacon
 from discreet_contract.broker import backoff_seconds
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
-from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, SignatureRefusedError, StoreError
+from discreet_contract.errors import CorruptStoreError, RetryableError, SignatureRefusedError, StoreError
 from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
@@ -48,12 +49,14 @@ if TYPE_CHECKING:
 
     from discreet_agent.config import Settings
     from discreet_agent.receive.edge import HttpEdge
+    from discreet_agent.receive.lines import Query
     from discreet_contract.policy.model import Policy
 
 TICK_SECONDS = 1.0
 WAIT_SECONDS = 10.0  # at most between two attempts to open the folder
 TIDY_MS = 5  # of every tidying turn, so that nobody who sends events waits for it
 TIDY_PAUSE_SECONDS = 0.02
+SETTLE_SECONDS = 0.02  # after events came; many groups are settled together
 
 _ACCEPT_LATER = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
@@ -69,13 +72,18 @@ class Daemon:
         self._device = device
         self._clock = clock
         self._obedience = Obedience(policies, device, clock)
+        self._queries = Queries(policies, device)
         self._courier = Courier(settings.resend_seconds)
         self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
         self._link = MqttLink(
             settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived, self._time_arrived
         )
         self._senders = Senders(self._policy.senders, os.geteuid())
-        self._receiver = SocketReceiver(door_of(settings), self._record, self._answer, lambda: self._senders)
+        self._apps = device.pipeline.personal
+        self._receiver = SocketReceiver(
+            door_of(settings), self._record, self._answer, lambda: self._senders, apps=self._apps
+        )
+        self._settling: asyncio.TimerHandle | None = None
         self._storing = Storing(device, FreeDisk(settings.state_dir, settings.min_free_disk_bytes))
         self._http: HttpEdge | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -127,7 +135,7 @@ class Daemon:
             return
         from discreet_agent.receive.edge import HttpEdge
 
-        self._http = HttpEdge(self._settings.http, self._record, lambda: self._policy, self._clock.now_ms)
+        self._http = HttpEdge(self._settings.http, self._record, lambda: self._policy, self._clock.now_ms, self._apps)
         await self._http.start()
         stack.push_async_callback(self._http.close)
 
@@ -173,6 +181,7 @@ class Daemon:
         self._sample()
         self._device.pipeline.watch()
         self._device.pipeline.learn_signed_time(self._policies.obeyed.head.time_ms)
+        self._device.pipeline.personalize()
         made = self._device.pipeline.close_windows()
         if made:
             log.info("window closed", reports=made)
@@ -283,55 +292,39 @@ class Daemon:
             self._loop.call_later(TIDY_PAUSE_SECONDS, self._tidy)
 
     def _record(self, batches: Sequence[Batch]) -> Sequence[Refused | None]:
-        return self._storing.record(batches, self._policy)
+        outcomes = self._storing.record(batches, self._policy)
+        if self._settling is None and self._loop is not None:
+            self._settling = self._loop.call_later(SETTLE_SECONDS, self._personalize)
+        return outcomes
 
-    def _answer(self, query: str) -> dict[str, Any]:
+    def _personalize(self) -> None:
+        """Soon after events came: segments, guards, and whoever listens to changes."""
+        self._settling = None
         try:
-            return self._describe(query)
+            self._device.pipeline.personalize()
+        except RetryableError as exc:
+            self._storing.note("segments are not kept now, trying again", exc)
+
+    def _answer(self, query: Query) -> dict[str, Any]:
+        try:
+            return self._queries.answer(query, self._policy, self._health)
         except CorruptStoreError as exc:
             self._fatal = exc  # ended, set aside, begun anew; see `run_daemon`
             self._stopping.set()
-            return {"error": type(exc).__name__, "detail": str(exc), "next": exc.hint}
-        except DiscreetError as exc:
-            return {"error": type(exc).__name__, "detail": str(exc), "next": exc.hint}
+            return refused(exc)
 
-    def _describe(self, query: str) -> dict[str, Any]:
-        store = self._device.store
-        match query:
-            case "status":
-                broker = "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}"
-                key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
-                releases = status.releases(self._device.pipeline.halted, key_valid=key_valid)
-                pipeline = self._device.pipeline
-                how = status.Health(
-                    broker,
-                    releases,
-                    self._storing.state,
-                    self._settings.http,
-                    self._uncounted(),
-                    pipeline.anomalies,
-                    pipeline.is_absence_held,
-                )
-                said = status.describe(store, self._policies, self._device.consent, how)
-                return said | {"contracts": pipeline.admission.contracts()}
-            case "sent":
-                return {"sent": status.describe_sent(store.outbox)}
-            case "ledger":
-                return status.describe_ledger(store.ledger)
-            case "policies":
-                return {"policies": status.describe_trail(store.trail)}
-            case "quarantine":
-                return {"quarantine": status.describe_quarantine(self._device.pipeline.admission.quarantined())}
-            case "clear_quarantine":
-                return self._clear_quarantine()
-        known = "status, sent, ledger, policies, quarantine, clear_quarantine"
-        return {"error": "UNKNOWN_QUERY", "detail": f"known: {known}"}
-
-    def _clear_quarantine(self) -> dict[str, Any]:
-        refusal = self._device.consent.refusal(self._policy)
-        if refusal is not None:  # P6: deleting writes too
-            return {"error": "CONSENT_OFF", "detail": refusal, "next": "`discreet agent purge` forgets it all the same"}
-        return {"cleared": self._device.pipeline.admission.clear_quarantine()}
+    def _health(self) -> status.Health:
+        pipeline = self._device.pipeline
+        key_valid = valid_key(self._policy, self._clock.now_ms()) is not None
+        return status.Health(
+            "connected" if self._link.connected else f"not connected: {self._link.trouble or 'trying'}",
+            status.releases(pipeline.halted, key_valid=key_valid),
+            self._storing.state,
+            self._settings.http,
+            self._uncounted(),
+            pipeline.anomalies,
+            pipeline.is_absence_held,
+        )
 
     def _time_arrived(self, content: bytes) -> None:
         """Called in the MQTT thread; judged at the next tick."""
@@ -374,7 +367,7 @@ def run_daemon(settings: Settings, clock: Clock | None = None) -> None:
 def _open_and_serve(settings: Settings, clock: Clock) -> None:
     make_state_folder(settings.state_dir)
     policies = Policies(settings.policy, Trust(settings.roots, settings.witness), settings.state_dir, clock)
-    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits) as device:
+    with open_device(settings.state_dir, policies.start().policy, clock, settings.limits, settings.facts) as device:
         asyncio.run(_serve(settings, policies, device, clock))
 
 

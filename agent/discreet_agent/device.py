@@ -14,7 +14,7 @@ import msgspec
 from discreet_agent.consent import Consent
 from discreet_agent.identity import keep_identity, lost, mark_of, new_secret, read_identity
 from discreet_agent.pipeline import Pipeline
-from discreet_agent.steps.device import DEFAULT_LIMITS, Device, Limits
+from discreet_agent.steps.device import DEFAULT_LIMITS, NO_FACTS, Device, Limits
 from discreet_agent.store.aside import is_whole, set_aside, set_aside_at_ms
 from discreet_agent.store.head import HEAD, HeadKeeper, read_head, write_head
 from discreet_agent.store.store import Store
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from discreet_agent.trials.facts import Facts
     from discreet_contract.clock import Clock
     from discreet_contract.policy.release import VerifiedPolicy
 
@@ -44,7 +45,7 @@ class OpenDevice:
 
 @contextmanager
 def open_device(
-    state_dir: Path, policy: VerifiedPolicy, clock: Clock, limits: Limits = DEFAULT_LIMITS
+    state_dir: Path, policy: VerifiedPolicy, clock: Clock, limits: Limits = DEFAULT_LIMITS, facts: Facts = NO_FACTS
 ) -> Iterator[OpenDevice]:
     """Open a device's folder, making it if need be; one process at a time.
 
@@ -55,11 +56,11 @@ def open_device(
     with hold_state_folder(state_dir, who="agent"), ExitStack() as parts:
         try:
             with _corruption_named(database):
-                device = _open_parts(parts, state_dir, policy, clock, limits)
+                device = _open_parts(parts, state_dir, policy, clock, (limits, facts))
         except CorruptStoreError:
             parts.close()
             set_aside(database, clock.now_ms())
-            device = _open_parts(parts, state_dir, policy, clock, limits)
+            device = _open_parts(parts, state_dir, policy, clock, (limits, facts))
         try:
             with _corruption_named(database):
                 _count_copy(device.store, database)
@@ -83,13 +84,15 @@ def _corruption_named(database: Path) -> Iterator[None]:
         raise CorruptStoreError(f"{database} is corrupt", hint="it is set aside; look at the disk") from exc
 
 
-def _open_parts(parts: ExitStack, state_dir: Path, policy: VerifiedPolicy, clock: Clock, limits: Limits) -> OpenDevice:
+def _open_parts(
+    parts: ExitStack, state_dir: Path, policy: VerifiedPolicy, clock: Clock, said: tuple[Limits, Facts]
+) -> OpenDevice:
     store = parts.enter_context(Store(state_dir / DATABASE))
     consent = Consent(state_dir)
     secret = _secret_with_head(state_dir, store)
     head = HeadKeeper(state_dir / HEAD, store, mark_of(secret))
     head.open()
-    pipeline = Pipeline(Device(secret, policy, clock, consent, limits), store, head)
+    pipeline = Pipeline(Device(secret, policy, clock, consent, *said), store, head)
     return OpenDevice(pipeline, store, consent)
 
 

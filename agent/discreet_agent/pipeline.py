@@ -1,6 +1,6 @@
 """The order of the steps on a device. Two ways through: an event comes in, a window closes.
 
-    record          validate → rate limit → known id? → raw block → tallies
+    record          validate → rate limit → known id? → raw block → tallies, features
                     one commit for many events
     close_windows   begins: caps → reserved · ends: charge → tally → conclude → bound → randomise → seal → outbox
                     one commit for all metrics of a window, then the ledger's head, then it may leave
@@ -21,13 +21,18 @@ from discreet_agent.event import Batch
 from discreet_agent.steps.close import Closing
 from discreet_agent.steps.correct import Correcting
 from discreet_agent.steps.dating import Dating
+from discreet_agent.steps.deriving import Deriving
 from discreet_agent.steps.device import without_killed
+from discreet_agent.steps.enriched import Enriched
+from discreet_agent.steps.features import Featuring
 from discreet_agent.steps.forget import Forgetting
 from discreet_agent.steps.layer import RawLayer
 from discreet_agent.steps.merge import Merging
+from discreet_agent.steps.personalize import Personalizing
 from discreet_agent.steps.purge import Purging
 from discreet_agent.steps.record import Recording
 from discreet_agent.steps.tallying import Tallying
+from discreet_agent.steps.trials import Trials
 from discreet_agent.steps.watch import Watching
 from discreet_contract.wire import verdict_name
 
@@ -56,14 +61,19 @@ class Pipeline:
         self._time = BudgetClock(store, device.clock)
         self._layer = RawLayer(device, store)
         self._tallying = Tallying(device, store, self._layer)
-        correcting = Correcting(store, self._layer, self._tallying)
+        self.features = Featuring(device, store, self._layer)
+        deriving = Deriving(self._tallying, self.features)
+        correcting = Correcting(store, self._layer, deriving)
+        self.trials = Trials(device, store, self._layer)
+        self._enriched = Enriched(device, store, self.features, self.trials)
+        self.personal = Personalizing(device, store, self._layer, self.features, self.trials)
         self._watching = Watching(device, store)
-        self._recording = Recording(device, store, self._layer, self._tallying, correcting, self._watching)
-        self._closing = Closing(device, store, head, self._time)
-        self._forgetting = Forgetting(device, store, self._layer, self._time)
-        self._dating = Dating(device, store, self._layer, self._tallying)
+        self._recording = Recording(device, store, self._layer, deriving, correcting, self._watching)
+        self._closing = Closing(device, store, head, self._time, self.trials)
+        self._forgetting = Forgetting(device, store, self._layer, self._enriched, self._time)
+        self._dating = Dating(device, store, self._layer, deriving)
         self._merging = Merging(store, self._layer)
-        self._purging = Purging(store, self._layer, self._tallying, self._forgetting)
+        self._purging = Purging(store, self._layer, self._tallying, self._enriched, self._forgetting)
 
     def adopt(self, policy: VerifiedPolicy) -> None:
         """Go on under another policy: at once for what is received, at a window border for metrics.
@@ -75,8 +85,9 @@ class Pipeline:
         with self._store.transaction():
             self._store.tallies.keep_only(policy.plans)
         self._device = replace(self._device, policy=policy)
-        tallied = (self._layer, self._tallying, self._watching, self._recording)
-        for step in (*tallied, self._closing, self._forgetting, self._dating):
+        tallied = (self._layer, self._tallying, self.features, self._watching, self._recording)
+        personal = (self.trials, self._enriched, self.personal)
+        for step in (*tallied, *personal, self._closing, self._forgetting, self._dating):
             step.adopt(self._device)
 
     def note_pause(self) -> None:
@@ -113,6 +124,9 @@ class Pipeline:
         """Write down now what was only counted in memory: before the agent stops."""
         if self._device.why_off is None:
             self._recording.write_refusals(at_once=True)
+            self.trials.write_repeats()
+            with self._store.transaction():
+                self.features.living.save()
 
     @property
     def admission(self) -> Admission:
@@ -185,7 +199,16 @@ class Pipeline:
     def purge(self, purge: Purge) -> int:
         """Forget what the owner says, now, also while recording is off; returns how many raw events went."""
         self.admission.drop_pending()
-        return self._purging.purge(purge)
+        gone = self._purging.purge(purge)
+        self.personal.begin_anew()
+        return gone
+
+    # --- apps ask --------------------------------------------------------------------------
+
+    def personalize(self) -> None:
+        """What happens as time passes: enrolled in experiments, segments entered and left, flags reverted."""
+        self.trials.tick()
+        self.personal.settle()
 
     @property
     def is_absence_held(self) -> bool:

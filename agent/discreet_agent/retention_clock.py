@@ -78,6 +78,16 @@ class RetentionClock:
         return lead < -TOLERANCE_MS or (self._mark.is_settled and lead > TOLERANCE_MS)
 
     @property
+    def signed_ms(self) -> int:
+        """The latest time that somebody signed and this clock heard of; 0: none yet."""
+        return self._signed_ms
+
+    @property
+    def expected_wall_ms(self) -> int:
+        """What the wall clock ought to say: itself where nothing speaks against it, else what was last confirmed."""
+        return self.now_ms() + self._mark.offset_ms if self.is_wall_doubtful else self._clock.now_ms()
+
+    @property
     def is_held(self) -> bool:
         """Whether the wall clock claims an absence that is not believed yet."""
         self.now_ms()

@@ -27,6 +27,15 @@ class SealedReport:
     envelope: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a report is about."""
+
+    plan: MetricPlan
+    window_start: int  # second
+    dimensions: wire.Dimensions  # public facts, sorted
+
+
 def valid_key(policy: Policy, now_ms: int) -> AggregatorKey | None:
     """The youngest key whose validity holds today (UTC), or None: then nothing may be released."""
     today = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
@@ -36,14 +45,14 @@ def valid_key(policy: Policy, now_ms: int) -> AggregatorKey | None:
 
 def seal(
     policy: VerifiedPolicy,
-    plan: MetricPlan,
-    window_start: int,
+    subject: Subject,
     noised: NoisedValue,
     *,
     secret: bytes,
     key: AggregatorKey,
 ) -> SealedReport:
     """The one report of a (device, metric, window). `secret` is the device's; it names the report and stays here."""
+    plan, window_start = subject.plan, subject.window_start
     fleet = policy.policy.fleet
     report = wire.Report(
         wire_version=wire.WIRE_VERSION,
@@ -53,7 +62,7 @@ def seal(
         window_start=window_start,
         mechanism=plan.mechanism.id,
         payload=noised.payload,
-        dimensions=(),
+        dimensions=subject.dimensions,
         report_id=wire.make_report_id(secret, fleet, plan.name, window_start),
         receipt_key=secrets.token_bytes(wire.RECEIPT_KEY_BYTES),
     )

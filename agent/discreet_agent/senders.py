@@ -1,7 +1,8 @@
 """Who may speak, and about what: compiled once from the policy's `senders`.
 
 A peer comes in as its edge knows it (user and groups from the kernel, the digest of a token that it showed); out
-comes a speaker or a refusal. Where the policy declares no senders, whoever can open the edge may emit every signal.
+comes a speaker or a refusal. Where the policy declares no senders, whoever can open the edge may emit every signal
+and read everything that apps may read. What a speaker may not read does not exist for it.
 """
 
 from __future__ import annotations
@@ -36,24 +37,42 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Who speaks: its name under `senders` ("" where none names it), and the signals it may emit (None: every one)."""
+    """Who speaks: its name under `senders` ("" where none names it), and what it may emit and read (None: everything).
+
+    Whoever makes one without saying what it may read makes one that reads nothing.
+    """
 
     name: str
     signals: frozenset[str] | None
+    features: frozenset[str] | None = frozenset()
+    segments: frozenset[str] | None = frozenset()
+    flags: frozenset[str] | None = frozenset()
 
     def may_send(self, signal: str) -> bool:
         """Whether it may emit this signal."""
         return self.signals is None or signal in self.signals
 
+    def may_read_feature(self, name: str) -> bool:
+        """Whether this feature exists for it."""
+        return self.features is None or name in self.features
 
-_ANYONE = Speaker("", None)
+    def may_read_segment(self, name: str) -> bool:
+        """Whether this segment exists for it."""
+        return self.segments is None or name in self.segments
+
+    def may_read_flag(self, key: str) -> bool:
+        """Whether this flag exists for it."""
+        return self.flags is None or key in self.flags
+
+
+ANYONE = Speaker("", None, None, None, None)  # where the policy names no senders
 
 
 class Senders:
     """One policy's senders. A sender is everyone who meets all that its entry states: user, group, token.
 
     Who meets several entries is the one that asks for most: a token before a user before a group before nothing,
-    then the first by name. Root and the agent's own user, where no entry states them, may emit everything.
+    then the first by name. Root and the agent's own user, where no entry states them, may emit and read everything.
     """
 
     def __init__(self, senders: Mapping[str, Sender], own_uid: int) -> None:
@@ -66,13 +85,13 @@ class Senders:
     def identify(self, peer: Peer) -> Speaker | Refused:
         """Who this peer is. A token that no sender has is refused whoever shows it, so that a mistake is seen."""
         if not self._are_declared:
-            return _ANYONE
+            return ANYONE
         for name, sender in self._named:
             if _meets(sender, peer):
                 return _speaker(name, sender)
         if peer.token_sha256:
             return _UNKNOWN
-        return _ANYONE if self.is_owner(peer) else self._anybody
+        return ANYONE if self.is_owner(peer) else self._anybody
 
     def is_owner(self, peer: Peer) -> bool:
         """Whether it may ask about the agent itself: root and the agent's own user, who can read its files too."""
@@ -90,7 +109,13 @@ def screen(speaker: Speaker | Refused, items: Sequence[Received]) -> Sequence[Re
 
 
 def _speaker(name: str, sender: Sender) -> Speaker:
-    return Speaker(name, frozenset(sender.signals))
+    return Speaker(
+        name,
+        frozenset(sender.signals),
+        features=frozenset(sender.features),
+        segments=frozenset(sender.segments),
+        flags=frozenset(sender.flags),
+    )
 
 
 def _meets(sender: Sender, peer: Peer) -> bool:

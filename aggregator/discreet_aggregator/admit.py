@@ -13,6 +13,7 @@ from discreet_aggregator.policies import PolicyShelf, grace_seconds
 from discreet_aggregator.records import Admitted, Refused
 from discreet_aggregator.refusal import RefusalReason, verdict_of
 from discreet_contract.errors import IllegalPayloadError
+from discreet_contract.policy.dimensions import is_legal
 from discreet_contract.wire import WIRE_VERSION
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def admit(report: Report, stored: Verdict | None, rules: Rules) -> Admitted | Re
     plan = _find_plan(report, rules)
     if isinstance(plan, RefusalReason):
         return _refuse(report, plan, rules)
-    fault = _form_fault(report, plan) or _window_fault(report, plan, rules)
+    fault = _form_fault(report, plan) or _dimensions_fault(report, plan, rules) or _window_fault(report, plan, rules)
     if fault is not None:
         return _refuse(report, fault, rules, plan.name)
     try:
@@ -68,9 +69,14 @@ def _find_plan(report: Report, rules: Rules) -> MetricPlan | RefusalReason:
 def _form_fault(report: Report, plan: MetricPlan) -> RefusalReason | None:
     if report.mechanism != plan.mechanism.id:
         return RefusalReason.MECHANISM_MISMATCH
-    if report.dimensions:  # the policy language declares none yet, so every one of them is illegal
-        return RefusalReason.DIMENSIONS_ILLEGAL
     return None
+
+
+def _dimensions_fault(report: Report, plan: MetricPlan, rules: Rules) -> RefusalReason | None:
+    verified = rules.shelf.get(report.policy_hash)
+    assert verified is not None  # noqa: S101 - the metric's plan came from it
+    may_carry = is_legal(verified.policy, plan, report.window_start, report.dimensions)
+    return None if may_carry else RefusalReason.DIMENSIONS_ILLEGAL
 
 
 def _window_fault(report: Report, plan: MetricPlan, rules: Rules) -> RefusalReason | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -143,3 +144,9 @@ def _kernel_is_synchronized() -> bool:
 def window_start(at_seconds: int, length_seconds: int) -> int:
     """Start of the UTC-epoch-aligned window [k·w, (k+1)·w) that holds a time; all in seconds."""
     return at_seconds - at_seconds % length_seconds
+
+
+def start_of_day(day: str) -> int:
+    """First second of a day, `YYYY-MM-DD` in UTC."""
+    moment = date.fromisoformat(day)
+    return int(datetime(moment.year, moment.month, moment.day, tzinfo=UTC).timestamp())

@@ -1,7 +1,9 @@
 """A real receiver on a real socket, in its own thread, with a recorder that keeps what it is given."""
 
 import asyncio
+import json
 import os
+import socket
 import threading
 from contextlib import contextmanager
 
@@ -36,14 +38,26 @@ class Recorder:
         return [item.reason for group in self.groups for item in group if isinstance(item, Refused)]
 
 
+def talk(path, *lines):
+    """Send lines, say that there are no more; returns every answer."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(10)
+        peer.connect(str(path))
+        peer.sendall(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+        peer.shutdown(socket.SHUT_WR)
+        return [json.loads(answer) for answer in peer.makefile("rb").read().splitlines()]
+
+
 @contextmanager
-def receiving(path, recorder, senders=None, mode=0o660):
+def receiving(path, recorder, senders=None, mode=0o660, apps=None):
     """Serve `path` until the block ends."""
     known = Senders(senders or {}, os.geteuid())
     started, stopped = threading.Event(), threading.Event()
 
     async def serve():
-        receiver = SocketReceiver(Door(path, mode), recorder, lambda name: {"you asked": name}, lambda: known)
+        receiver = SocketReceiver(
+            Door(path, mode), recorder, lambda query: {"you asked": query.name}, lambda: known, apps=apps
+        )
         await receiver.start()
         started.set()
         await asyncio.to_thread(stopped.wait)

@@ -16,6 +16,7 @@ HEAVY = (
     "pydantic",
     "httptools",
     "google.protobuf",
+    "mmh3",
     "opentelemetry",
 )
 

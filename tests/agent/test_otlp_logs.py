@@ -27,8 +27,8 @@ from discreet_agent.receive.http_messages import (
     HttpRefusal,
     Request,
     RequestRefusedError,
-    refusal_response,
 )
+from discreet_agent.receive.http_refusals import refusal_response
 from discreet_agent.receive.otlp import Otlp
 from discreet_agent.receive.otlp_records import MAX_RECORD_BYTES, MAX_RECORDS, TooManyRecordsError, UndecodableError
 from discreet_agent.senders import Speaker
@@ -67,7 +67,7 @@ def take(body, *, media_type=JSON, recorder=None, speaker=ANYONE):
     try:
         response = asyncio.run(ask())
     except RequestRefusedError as refused:
-        response = refusal_response(refused.refused, request.media_type)
+        response = refusal_response(refused.refused, request.media_type, request.path)
     assert response.media_type == media_type
     return response.status, response.body, recorder
 

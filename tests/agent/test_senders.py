@@ -5,12 +5,11 @@ import hashlib
 import pytest
 
 from discreet_agent.event import EventLine, EventRefusal, Refused
-from discreet_agent.senders import Peer, Senders, Speaker, screen
+from discreet_agent.senders import ANYONE, Peer, Senders, Speaker, screen
 from discreet_contract.policy.operation import Sender
 
 AGENT, ALICE, BOB, AUDIO = 990, 1000, 1001, 29
 TOKEN = hashlib.sha256(b"open sesame").hexdigest()
-ANYONE = Speaker("", None)
 
 
 def who(senders, peer):
@@ -27,6 +26,31 @@ def test_where_no_senders_are_declared_everybody_may_say_everything():
     assert Senders({}, AGENT).identify(Peer(uid=ALICE)) == ANYONE
     assert Senders({}, AGENT).identify(Peer(token_sha256=TOKEN)) == ANYONE
     assert ANYONE.may_send("door.opened")
+    assert ANYONE.may_read_feature("minutes_7d")
+    assert ANYONE.may_read_segment("binge")
+    assert ANYONE.may_read_flag("autoplay")
+
+
+def test_a_sender_reads_what_its_entry_lists_and_nothing_else():
+    """Each list by itself: who may read a flag may not therefore read the feature that turns it."""
+    senders = {"app": Sender(uid=ALICE, features=("minutes_7d",), segments=("binge",), flags=("autoplay",))}
+    app = Senders(senders, AGENT).identify(Peer(ALICE))
+
+    assert [app.may_read_feature(name) for name in ("minutes_7d", "evenings", "binge")] == [True, False, False]
+    assert [app.may_read_segment(name) for name in ("binge", "minutes_7d")] == [True, False]
+    assert [app.may_read_flag(key) for key in ("autoplay", "rows")] == [True, False]
+    assert not app.may_send("door.opened")
+
+
+def test_a_sender_without_lists_reads_nothing():
+    app = Senders({"app": Sender(uid=ALICE, signals=("door.opened",))}, AGENT).identify(Peer(ALICE))
+    assert app.may_send("door.opened")
+    assert [app.may_read_feature("x"), app.may_read_segment("x"), app.may_read_flag("x")] == [False] * 3
+
+
+def test_a_speaker_made_without_a_word_about_reading_reads_nothing():
+    speaker = Speaker("app", None)
+    assert [speaker.may_read_feature("x"), speaker.may_read_segment("x"), speaker.may_read_flag("x")] == [False] * 3
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def serve(path, conversation, senders=None, own_uid=None):
     async def both():
         recorder = Recorder()
         receiver = SocketReceiver(
-            Door(path), recorder, lambda name: {"you asked": name, "groups": len(recorder.groups)}, lambda: known
+            Door(path), recorder, lambda query: {"you asked": query.name, "groups": len(recorder.groups)}, lambda: known
         )
         await receiver.start()
         try:

@@ -18,7 +18,7 @@ from discreet_agent.receive.peer import peer_of
 from discreet_contract.errors import ConfigError
 from discreet_contract.policy.operation import Sender
 from other_user import as_root, speak_as
-from receiving import Recorder, receiving
+from receiving import Recorder, receiving, talk
 
 EVENT = {"signal": "door.opened", "version": "1-0-0", "time": 1, "fields": {"seconds": 1}}
 STATUS = {"query": "status"}
@@ -32,16 +32,6 @@ def path():
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)  # other users may pass
         yield Path(folder) / "agent.sock"
-
-
-def talk(path, *lines):
-    """Send lines, say that there are no more; returns every answer."""
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(10)
-        peer.connect(str(path))
-        peer.sendall(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-        peer.shutdown(socket.SHUT_WR)
-        return [json.loads(answer) for answer in peer.makefile("rb").read().splitlines()]
 
 
 def reasons(answers):

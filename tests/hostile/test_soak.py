@@ -23,8 +23,8 @@ def soak(tmp_path, seconds):
 def test_memory_disk_and_descriptors_stay_where_they_are(tmp_path):
     """After warming up: medians of the last third against the first. The hour, by hand: `scripts/bench soak`.
 
-    Files breathe with the write-ahead log and with what is due to be forgotten. A store that forgot nothing would grow by some
-    500 events/s × 40 bytes × 120 s = 2.4 MB between the two thirds, so that a fifth of this tells growth from breath.
+    Files breathe with the write-ahead log and with what is due to be forgotten. A store that forgot nothing would
+    grow by some 500 events/s × 40 bytes × 120 s = 2.4 MB between the two thirds, five times the bound.
     """
     facts, _ = soak(tmp_path, 200)
     drift = facts["drift"]

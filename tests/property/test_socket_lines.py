@@ -66,7 +66,7 @@ class Wire(asyncio.Transport):
 async def feed(said, sizes):
     """Push bytes in pieces of these sizes through a connection, as the loop would; returns (recorder, answers)."""
     recorder, wire = Recorder(), Wire()
-    receiver = SocketReceiver(Door("nowhere"), recorder, lambda name: {"you asked": name}, lambda: SENDERS)
+    receiver = SocketReceiver(Door("nowhere"), recorder, lambda query: {"you asked": query.name}, lambda: SENDERS)
     connection = Connection(receiver)
     connection._transport = wire
     connection.peer = Peer(0)

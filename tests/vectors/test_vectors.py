@@ -9,6 +9,7 @@ from nacl.public import PrivateKey
 from nacl.signing import SigningKey
 
 from discreet_contract.accounting import LedgerEntry
+from discreet_contract.assignment import assignment_key, draw_arm, is_held_out, layer_position
 from discreet_contract.beacon import read_beacon
 from discreet_contract.envelope import HEADER_BYTES, MAGIC, encode_key_id, seal, unseal
 from discreet_contract.mechanisms.catalogue import build
@@ -71,6 +72,7 @@ def test_every_vector_says_what_a_change_of_it_needs():
         "mechanisms",
         "beacon",
         "peers",
+        "assignment",
     }
     assert all("needs a new" in vector(name)["note"] or "need a new" in vector(name)["note"] for name in names)
 
@@ -215,3 +217,14 @@ def test_other_libraries_estimate_the_same(case):
         noised = [mechanism.rank(members) for members in case["sets"]]
 
     assert mechanism.estimate(mechanism.accumulate(noised)) == pytest.approx(case["estimate"], abs=1e-7)
+
+
+@pytest.mark.parametrize("case", vector("assignment")["cases"])
+def test_assignment(case):
+    key = assignment_key(bytes.fromhex(case["secret"]))
+
+    assert key.hex() == case["key"]
+    assert is_held_out(key, case["fleet"], 500) == case["held_out_of_500"]
+    assert layer_position(key, case["layer"]) == case["position"]
+    assert draw_arm(key, case["salt"], case["arms"]) == case["arm"]
+    assert draw_arm(key, "another salt", case["three_arms"]) == case["arm_of_three"]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from discreet_agent.cli import data, quarantine
+from discreet_agent.cli import data, personal, quarantine
 from discreet_agent.cli.emit import emit
 from discreet_agent.cli.options import config_option, json_option, policy_in_force
+from discreet_agent.cli.table import show_table
 from discreet_agent.config import load_settings
 from discreet_contract.errors import ExitCode, PermanentError, StoreError
 from discreet_contract.state_folder import make_state_folder
@@ -124,7 +125,9 @@ def sent(config: Path | None, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"sent": rows}))
         return
-    _table(rows, ("window_start", "metric", "mechanism", "says", "state", "envelope_bytes"), empty="nothing was sent")
+    show_table(
+        rows, ("window_start", "metric", "mechanism", "says", "state", "envelope_bytes"), empty="nothing was sent"
+    )
 
 
 @agent.command()
@@ -169,7 +172,7 @@ def ledger(
     if as_json:
         click.echo(json.dumps(facts))
         return
-    _table(
+    show_table(
         facts["entries"], ("sequence", "window_start", "metric", "epsilon", "mechanism"), empty="nothing was charged"
     )
     click.echo(f"{facts['rows']} charges, ε {sum(e['epsilon'] for e in facts['entries']):g} in all; the chain holds")
@@ -210,7 +213,9 @@ def policies(config: Path | None, *, as_json: bool) -> None:
         click.echo(json.dumps({"policies": rows}))
         return
     shown = [row | {"signed_by": f"{row['signed_by'][:8]}…"} for row in rows]
-    _table(shown, ("since", "version", "source", "signed_by", "author", "reason"), empty="no policy was in force yet")
+    show_table(
+        shown, ("since", "version", "source", "signed_by", "author", "reason"), empty="no policy was in force yet"
+    )
 
 
 @agent.command(hidden=True)
@@ -227,16 +232,6 @@ def _read_only(settings: Settings) -> Any:
     from discreet_agent.export import open_for_reading
 
     return open_for_reading(settings.state_dir).conn
-
-
-def _table(rows: list[dict[str, Any]], columns: tuple[str, ...], *, empty: str) -> None:
-    if not rows:
-        click.echo(empty)
-        return
-    cells = [columns, *(tuple(f"{row[name]}" for name in columns) for row in rows)]
-    widths = [max(len(line[index]) for line in cells) for index in range(len(columns))]
-    for line in cells:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _status_lines(answer: dict[str, Any]) -> list[str]:
@@ -281,5 +276,17 @@ def _stored_lines(answer: dict[str, Any]) -> list[str]:
     return lines
 
 
-for _command in (emit, data.purge, data.export_command, data.forgotten, data.inspect, quarantine.quarantine):
+_IN_OTHER_MODULES: tuple[click.Command, ...] = (
+    emit,
+    data.purge,
+    data.export_command,
+    data.forgotten,
+    data.inspect,
+    quarantine.quarantine,
+    personal.features,
+    personal.segments,
+    personal.flags,
+    personal.explain,
+)
+for _command in _IN_OTHER_MODULES:
     agent.add_command(_command)

@@ -92,7 +92,8 @@ def _purge_here(settings: Settings, purge: Purge) -> None:
     from discreet_agent.store.aside import forget_copy
     from discreet_contract.clock import SystemClock
 
-    with open_device(settings.state_dir, policy_in_force(settings), SystemClock(), settings.limits) as device:
+    policy = policy_in_force(settings)
+    with open_device(settings.state_dir, policy, SystemClock(), settings.limits, settings.facts) as device:
         device.pipeline.purge(purge)
         forget_copy(settings.state_dir / DATABASE)
 

@@ -7,6 +7,7 @@ answers to earlier ones are few and read; what is beyond waits in the kernel, an
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,7 +16,8 @@ from discreet_agent.event import Batch, Refused
 from discreet_agent.receive.bounds import CHUNK_BYTES, SHARE_BYTES, UNANSWERED_LINES, HangUp
 from discreet_agent.receive.lines import MAX_LINE_BYTES, Greeting, Query, decode_line, too_large
 from discreet_agent.receive.peer import peer_of
-from discreet_agent.senders import Peer, screen
+from discreet_agent.receive.personal_socket import APP_QUERIES, answer_app
+from discreet_agent.senders import ANYONE, Peer, screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,19 +140,16 @@ class Connection(asyncio.BufferedProtocol):
             self._take(decode_line(line), len(line))
 
     def _take(self, said: Said, size: int) -> None:
-        tell = self._note
         if isinstance(said, Query):
-            if self._receiver.senders().is_owner(self.peer):
-                self._answer_query(said)
-                return
-            said, tell = [], self._note_denied  # waits for its group: nobody else can make us commit line by line
-        elif isinstance(said, Greeting):
+            self._take_query(said, size)
+            return
+        if isinstance(said, Greeting):
             said = self._greet(said)
         speaker = self._speaker()
         name = "" if isinstance(speaker, Refused) else speaker.name
         self.unanswered += 1
-        batch = Batch(name, screen(speaker, said))
-        self._receiver.group.take(batch, tell if self._wants_answers else self._note_unasked, size)
+        tell = self._note if self._wants_answers else self._note_unasked
+        self._receiver.group.take(Batch(name, screen(speaker, said)), tell, size)
 
     def _greet(self, greeting: Greeting) -> Sequence[Received]:
         """From here on; answered like a line of no events, or refused where no sender has this token."""
@@ -169,22 +168,40 @@ class Connection(asyncio.BufferedProtocol):
             self._known_by = senders, senders.identify(self.peer)
         return self._known_by[1]
 
-    def _answer_query(self, query: Query) -> None:
-        self._receiver.group.flush()  # an answer must include what this sender said before it asked
-        if self._wants_answers:
-            self._add_answer(self._receiver.answer(query.name))
-            self._send_answers()
+    def _take_query(self, query: Query, size: int) -> None:
+        """An answer must include what this sender said before it asked. Only the owner can make us commit for that."""
+        if not self._wants_answers:
+            return
+        if self._receiver.senders().is_owner(self.peer):
+            if self.unanswered or query.name not in APP_QUERIES:  # apps ask often: no commit before its time for them
+                self._receiver.group.flush()
+        elif self.unanswered:
+            self.unanswered += 1
+            self._receiver.group.take(Batch("", ()), partial(self._note_asked, query), size)
+            return
+        self._add_answer(self._answer_to(query))
+        self._send_answers()
+
+    def _answer_to(self, query: Query) -> dict[str, Any]:
+        """Apps ask about what they may read, the owner about everything."""
+        apps, is_owner = self._receiver.apps, self._receiver.senders().is_owner(self.peer)
+        is_for_apps = query.name in APP_QUERIES and apps is not None
+        if not is_owner and (query.as_owner or not is_for_apps):
+            return _ONLY_THE_OWNER
+        if apps is None or not is_for_apps:
+            return self._receiver.answer(query)
+        return answer_app(apps, query, ANYONE if query.as_owner else self._speaker())
 
     # --- answers -----------------------------------------------------------------------------
 
     def _note(self, outcomes: Sequence[Refused | None]) -> None:
         """One line is on disk or refused: an answer to it stands ready, to be sent with those of its group."""
-        self._add_answer(_verdicts(outcomes))
+        self._add_answer(verdicts(outcomes))
         self._settle()
 
-    def _note_denied(self, outcomes: Sequence[Refused | None]) -> None:  # noqa: ARG002 - a question has none
-        """Its group is through: a question gets its refusal, after the answers to what was said before."""
-        self._add_answer(_ONLY_THE_OWNER)
+    def _note_asked(self, query: Query, outcomes: Sequence[Refused | None]) -> None:  # noqa: ARG002 - it has none
+        """What this sender said before it asked is on disk or refused, and answered."""
+        self._add_answer(self._answer_to(query))
         self._settle()
 
     def _note_unasked(self, outcomes: Sequence[Refused | None]) -> None:  # noqa: ARG002 - nobody asked
@@ -259,7 +276,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
 
-def _verdicts(outcomes: Sequence[Refused | None]) -> dict[str, Any]:
+def verdicts(outcomes: Sequence[Refused | None]) -> dict[str, Any]:
+    """What became of some events: how many were taken, and why the others were not."""
     refused = [
         {"index": index, "reason": outcome.reason.value, "detail": outcome.detail}
         for index, outcome in enumerate(outcomes)

@@ -11,14 +11,15 @@ from discreet_agent.receive.http_messages import (
     RefusedRequest,
     RequestRefusedError,
     Response,
-    refusal_response,
 )
 from discreet_agent.receive.http_reader import Exchange, RequestReader
+from discreet_agent.receive.http_refusals import refusal_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from discreet_agent.receive.http import HttpServer
+    from discreet_agent.receive.http_messages import Follow
 
 READ_BYTES = 16_384  # at a time, so that a pipeline of tiny requests stays small
 IDLE_SECONDS = 75.0  # between two requests
@@ -43,6 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_lingering = False  # answered for the last time; what still comes is not looked at
         self._has_ended = False  # the client says no more, but may still wait for answers
         self._held_bytes = 0  # of bodies
+        self._unfollow: Callable[[], None] | None = None  # while a stream goes out
         self.idle_since: float | None = None
         self._reader = RequestReader(server.guard, server.router, self)
 
@@ -66,6 +68,9 @@ class Connection(asyncio.BufferedProtocol):
         self._waiting.clear()
         self.hold(-self._held_bytes)
         self._writable.set()
+        unfollow, self._unfollow = self._unfollow, None
+        if unfollow is not None:
+            unfollow()
 
     def get_buffer(self, sizehint: int) -> bytearray:  # noqa: ARG002 - asyncio's signature
         """Where the next bytes go."""
@@ -139,6 +144,9 @@ class Connection(asyncio.BufferedProtocol):
                 self.hold(-len(exchange.asked[0].body))
             is_closing = exchange.closing or (self._has_ended and not self._waiting)
             self._write(response.encode(closing=is_closing, head_only=exchange.head_only))
+            if response.follow is not None and not exchange.head_only:
+                self._begin_stream(self._transport, response.follow)
+                return
             await self._until_writable()
         self._is_serving = False
         if self._transport is None or self._transport.is_closing():
@@ -159,7 +167,7 @@ class Connection(asyncio.BufferedProtocol):
             except RequestRefusedError as raised:
                 refused = raised.refused
         self._server.refused[refused.reason] += 1
-        return refusal_response(refused, exchange.wanted)
+        return refusal_response(refused, exchange.wanted, exchange.path)
 
     def _write(self, content: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -171,6 +179,26 @@ class Connection(asyncio.BufferedProtocol):
             self._arm(WRITE_SECONDS, self._abort)
             await self._writable.wait()
             self._stop_timer()
+
+    # --- streaming ---------------------------------------------------------------------------
+
+    def _begin_stream(self, transport: asyncio.Transport, follow: Follow) -> None:
+        """From here on only the other side's end is awaited; what it may still say is not looked at."""
+        self._is_serving, self._is_lingering = False, True
+        if self._has_ended:
+            self.hang_up()
+            return
+        self._unfollow = follow(self)
+        transport.resume_reading()
+
+    def send(self, content: bytes) -> None:
+        """Say more of a stream. A client that has not taken what was said before is hung up on."""
+        if self._transport is None:
+            return
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()
+            return
+        self._write(content)
 
     # --- times -------------------------------------------------------------------------------
 

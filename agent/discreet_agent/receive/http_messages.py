@@ -1,7 +1,7 @@
 """What goes in and out of the HTTP edge: requests, responses, and the closed list of why a request is refused.
 
-Every refusal is a `google.rpc.Status`, as OTLP wants it, in the request's own form (protobuf or JSON).
-Nothing here prints a value: a message names the rule that was broken (P1).
+Nothing here prints a value: a message names the rule that was broken (P1). `http_refusals` puts a refusal into the
+form that its path's clients know.
 """
 
 from __future__ import annotations
@@ -12,20 +12,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import msgspec
 
 from discreet_agent.receive.protobuf_wire import text_field, varint_field
-from discreet_agent.senders import Speaker
+from discreet_agent.senders import ANYONE, Speaker
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
 
 MAX_CONTENT_BYTES = 16 * 1024 * 1024  # of a body after gzip
 MAX_GZIP_MEMBERS = 16
-
-ANYONE = Speaker("", None)  # where the policy names no senders
 
 
 class HttpRefusal(StrEnum):
@@ -74,7 +72,6 @@ _STATUS = {
     HttpRefusal.BUSY: HTTPStatus.SERVICE_UNAVAILABLE,
     HttpRefusal.STORE_UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
 }
-_RETRY_AFTER_SECONDS = {HttpRefusal.THROTTLED: 10, HttpRefusal.BUSY: 1, HttpRefusal.STORE_UNAVAILABLE: 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,27 +119,44 @@ class Request:
         return inflate(self.body) if self.headers.get("content-encoding", "").lower() == "gzip" else self.body
 
 
+class Client(Protocol):
+    """Who follows a stream."""
+
+    def send(self, content: bytes) -> None:
+        """Say more. One that has not taken what was said before is hung up on: nothing is kept for it."""
+
+    def hang_up(self) -> None:
+        """That was all."""
+
+
+Follow: TypeAlias = Callable[[Client], Callable[[], None]]
+"""Called when a stream's head is out; returns what is called, once, when its client is gone."""
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer."""
+    """An answer. One with `follow` is a stream: more goes out until either side hangs up."""
 
     status: HTTPStatus
     media_type: str
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    follow: Follow | None = None
 
     def encode(self, *, closing: bool, head_only: bool) -> bytes:
         """The bytes on the wire."""
         lines = [
             f"HTTP/1.1 {self.status.value} {self.status.phrase}",
             f"Date: {time.strftime('%a, %d %b %Y %H:%M:%S GMT', time.gmtime())}",
-            f"Content-Type: {self.media_type}",
-            f"Content-Length: {len(self.body)}",
             "Cache-Control: no-store",
             "X-Content-Type-Options: nosniff",
             *(f"{name}: {value}" for name, value in self.headers),
         ]
-        if closing:
+        if self.status is not HTTPStatus.NOT_MODIFIED:
+            lines.append(f"Content-Type: {self.media_type}")
+        if self.status is not HTTPStatus.NOT_MODIFIED and self.follow is None:
+            lines.append(f"Content-Length: {len(self.body)}")
+        if closing or self.follow is not None:
             lines.append("Connection: close")
         head = "\r\n".join(lines).encode("ascii") + b"\r\n\r\n"
         return head if head_only else head + self.body
@@ -164,34 +178,6 @@ class Route:
 def media_type(headers: dict[str, str]) -> str:
     """Media type of a body, without parameters."""
     return headers.get("content-type", "").split(";", 1)[0].strip().lower()
-
-
-def refusal_response(refused: RefusedRequest, wanted: str) -> Response:
-    """The answer to a refused request: a `google.rpc.Status`, in protobuf where the request was."""
-    reason, message = refused.reason, f"{refused.reason.value}: {refused.message}"
-    headers = refused.headers
-    if reason in _RETRY_AFTER_SECONDS:
-        headers = (*headers, ("Retry-After", str(_RETRY_AFTER_SECONDS[reason])))
-    is_bad_data = reason is HttpRefusal.BAD_REQUEST
-    if wanted == PROTOBUF:
-        return Response(reason.status, PROTOBUF, _status_protobuf(message, is_bad_data=is_bad_data), headers)
-    status: dict[str, object] = {"message": message}
-    if is_bad_data:
-        violation = {"field": "request", "description": message}
-        status["details"] = [{"@type": _BAD_REQUEST, "fieldViolations": [violation]}]
-    return Response(reason.status, JSON, msgspec.json.encode(status), headers)
-
-
-_BAD_REQUEST = "type.googleapis.com/google.rpc.BadRequest"
-
-
-def _status_protobuf(message: str, *, is_bad_data: bool) -> bytes:
-    """google.rpc.Status: message = 2, details = 3 (google.protobuf.Any: type_url = 1, value = 2)."""
-    status = text_field(2, message)
-    if is_bad_data:  # google.rpc.BadRequest: field_violations = 1 (field = 1, description = 2)
-        violation = text_field(1, "request") + text_field(2, message)
-        status += text_field(3, text_field(1, _BAD_REQUEST) + text_field(2, text_field(1, violation)))
-    return status
 
 
 def inflate(body: bytes) -> bytes:

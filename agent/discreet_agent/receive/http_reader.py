@@ -48,6 +48,7 @@ class Exchange:
     asked: tuple[Request, Route] | RefusedRequest
     wanted: str  # media type of a refusal
     closing: bool
+    path: str = ""
     head_only: bool = False
 
 
@@ -83,7 +84,8 @@ class RequestReader:
         self._listener.hold(-len(self._body))
         self._body = bytearray()
         is_head = not self._in_head and self._parser.get_method() == b"HEAD"
-        self._listener.take(Exchange(refused, media_type(dict(self._headers)), closing=True, head_only=is_head))
+        wanted, path = media_type(dict(self._headers)), self._target.decode("latin-1").partition("?")[0]
+        self._listener.take(Exchange(refused, wanted, closing=True, path=path, head_only=is_head))
 
     def _parse(self, data: bytes) -> bytes:
         """Parse; returns what is left for another parser."""
@@ -175,4 +177,5 @@ class RequestReader:
         request = replace(request, body=bytes(self._body))
         is_head, closing = request.method == "HEAD", not self._keep_alive
         self._await_head()
-        self._listener.take(Exchange((request, route), request.media_type, closing=closing, head_only=is_head))
+        exchange = Exchange((request, route), request.media_type, closing, request.path, head_only=is_head)
+        self._listener.take(exchange)

@@ -23,15 +23,20 @@ from discreet_agent.receive.group import GroupCommit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from discreet_agent.personal.apps import Apps
     from discreet_agent.receive.door import Door
     from discreet_agent.receive.group import RecordGroup
+    from discreet_agent.receive.lines import Query
     from discreet_agent.senders import Senders
 
-    Answerer = Callable[[str], dict[str, Any]]
+    Answerer = Callable[[Query], dict[str, Any]]
 
 
 class SocketReceiver:
-    """Listens at a door; `record` commits a group of batches, `answer` serves queries, `senders` says who may speak."""
+    """Listens at a door; `record` commits a group of batches, `answer` serves queries, `senders` says who may speak.
+
+    `apps` serves the queries of apps; without it there are none.
+    """
 
     def __init__(
         self,
@@ -40,12 +45,14 @@ class SocketReceiver:
         answer: Answerer,
         senders: Callable[[], Senders],
         *,
+        apps: Apps | None = None,
         big_line_seconds: float = BIG_LINE_SECONDS,
     ) -> None:
         self._door = door
         self.group = GroupCommit(record)
         self.answer = answer
         self.senders = senders
+        self.apps = apps
         self._server: asyncio.Server | None = None
         self._big_lines: BigLines[Connection] = BigLines(big_line_seconds)
         self._big_line_seconds = big_line_seconds

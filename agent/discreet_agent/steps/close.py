@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from discreet_agent.reserve import Reserve
 from discreet_agent.schedule import Due, draw_number, due_windows, first_window
-from discreet_agent.seal import seal, valid_key
+from discreet_agent.seal import Subject, seal, valid_key
 from discreet_agent.store.head import Halt
 from discreet_agent.store.outbox import OutboxRow
 from discreet_agent.store.tallies import Scheduled
@@ -19,15 +19,18 @@ from discreet_agent.tally import conclude
 from discreet_contract.accounting import Debit, check_caps
 from discreet_contract.durations import seconds
 from discreet_contract.mechanisms.memoised import MemoisedResponse
+from discreet_contract.policy.dimensions import FACTS, MOST, arm_dimension, names_arm
 
 if TYPE_CHECKING:
     from discreet_agent.budget_clock import BudgetClock
     from discreet_agent.event import BoundedValue, NoisedValue
     from discreet_agent.steps.device import Device
+    from discreet_agent.steps.trials import Trials
     from discreet_agent.store.head import Halted, HeadKeeper
     from discreet_agent.store.store import Store
     from discreet_contract.policy.model import AggregatorKey
     from discreet_contract.policy.plan import MetricPlan
+    from discreet_contract.wire import Dimensions
 
 # Facts that outlive a restart.
 _PAUSED = "paused"  # the owner's yes was to less than the policy in force asks for
@@ -37,10 +40,11 @@ _RESUMED_MS = "resumed_ms"  # when the latest such pause ended
 class Closing:
     """Closes windows under one policy after another."""
 
-    def __init__(self, device: Device, store: Store, head: HeadKeeper, time: BudgetClock) -> None:
+    def __init__(self, device: Device, store: Store, head: HeadKeeper, time: BudgetClock, trials: Trials) -> None:
         self._store = store
         self._head = head
         self._time = time
+        self._trials = trials
         self._counted_halt: Halt | None = None
         self.adopt(device)
 
@@ -168,7 +172,8 @@ class Closing:
         )
 
     def _queue(self, plan: MetricPlan, start: int, noised: NoisedValue, key: AggregatorKey, now_ms: int) -> None:
-        sealed = seal(self._device.policy, plan, start, noised, secret=self._device.secret, key=key)
+        subject = Subject(plan, start, self._dimensions(plan, start))
+        sealed = seal(self._device.policy, subject, noised, secret=self._device.secret, key=key)
         spread_ms = seconds(self._device.rules.spread) * 1000
         self._store.outbox.add(
             OutboxRow(
@@ -186,6 +191,14 @@ class Closing:
             )
         )
         self._store.count("reports_made", plan.name)
+
+    def _dimensions(self, plan: MetricPlan, start: int) -> Dimensions:
+        """Public facts that the metric asks for: arms in force for the whole window, platform, release."""
+        rules, end = self._device.rules, start + plan.metric.window_seconds
+        asked = [name for name in rules.experiments if names_arm(rules, plan, name, start)]
+        pairs = [(arm_dimension(name), self._trials.arm_throughout(name, start, end)) for name in asked]
+        pairs += [(fact, getattr(self._device.facts, fact)) for fact in FACTS if fact in plan.metric.by]
+        return tuple(sorted((name, value) for name, value in pairs if value))[:MOST]
 
     def _enrol(self, now_ms: int) -> None:
         """Give every metric its first window, again where its definition or the consent is another one."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from discreet_agent.event import Event, EventRefusal, Refused
 
 if TYPE_CHECKING:
+    from discreet_agent.steps.deriving import Deriving
     from discreet_agent.steps.layer import RawLayer
-    from discreet_agent.steps.tallying import Tallying
     from discreet_agent.store.raw import Block
     from discreet_agent.store.store import Store
 
@@ -19,10 +19,10 @@ _GONE = Refused(EventRefusal.RETRACT_FORGOTTEN, "no event of this signal with th
 class Correcting:
     """Takes events back; every call belongs inside a transaction."""
 
-    def __init__(self, store: Store, layer: RawLayer, tallying: Tallying) -> None:
+    def __init__(self, store: Store, layer: RawLayer, deriving: Deriving) -> None:
         self._store = store
         self._layer = layer
-        self._tallying = tallying
+        self._deriving = deriving
 
     def take(self, correction: Event, *, is_known: bool) -> Refused | None:
         """Undo the event that `correction.retracts` names. One that did not come yet is refused when it comes.
@@ -54,4 +54,4 @@ class Correcting:
         was_counted = not block.undated
         self._store.raw.replace([block], [kept for kept in events if kept is not event])
         if was_counted:
-            self._tallying.take_back(event)
+            self._deriving.take_back(event)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from discreet_agent.event import Event
+    from discreet_agent.steps.deriving import Deriving
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.layer import RawLayer
-    from discreet_agent.steps.tallying import Tallying
     from discreet_agent.store.raw import Block
     from discreet_agent.store.store import Store
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class Dating:
     """Mends the times of undated blocks."""
 
-    def __init__(self, device: Device, store: Store, layer: RawLayer, tallying: Tallying) -> None:
+    def __init__(self, device: Device, store: Store, layer: RawLayer, deriving: Deriving) -> None:
         self._store = store
         self._layer = layer
-        self._tallying = tallying
+        self._deriving = deriving
         self.adopt(device)
 
     def adopt(self, device: Device) -> None:
@@ -54,10 +54,11 @@ class Dating:
             latest = arrival.wall_ms + FUTURE_SKEW_MS
             events = [event for event in events if earliest < event.time_ms <= latest]
         grouped = self._layer.bucketed(events, arrival) if retention is not None else {}
+        self._deriving.prepare()
         with self._store.transaction():
             self._layer.keep_ids([self._store.raw.take_out(block)])
             self._layer.append(grouped, arrival)
-            self._tallying.take(events)
+            self._deriving.take(events)
             self._store.count("events_dated", by=len(events))
             self._store.count("events_never_dated", by=block.events - len(events))
         return len(events)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from discreet_agent.trials.facts import Facts
 from discreet_contract.accounting import Caps, cap_to_nano
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Limits:
 
 
 DEFAULT_LIMITS = Limits()
+NO_FACTS = Facts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Device:
     clock: Clock
     consent: Consent
     limits: Limits = DEFAULT_LIMITS
+    facts: Facts = NO_FACTS
 
     @property
     def rules(self) -> Policy:

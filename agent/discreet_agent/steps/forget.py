@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from discreet_agent.budget_clock import BudgetClock
     from discreet_agent.steps.device import Device
+    from discreet_agent.steps.enriched import Enriched
     from discreet_agent.steps.layer import RawLayer
     from discreet_agent.store.raw import KeptBucket
     from discreet_agent.store.store import Store
@@ -31,9 +32,10 @@ LONGEST_PASS_SECONDS = 60
 class Forgetting:
     """Forgets under one policy after another."""
 
-    def __init__(self, device: Device, store: Store, layer: RawLayer, time: BudgetClock) -> None:
+    def __init__(self, device: Device, store: Store, layer: RawLayer, enriched: Enriched, time: BudgetClock) -> None:
         self._store = store
         self._layer = layer
+        self._enriched = enriched
         self._time = time
         self.adopt(device)
 
@@ -139,7 +141,9 @@ class Forgetting:
     def _forget_derived(self) -> None:
         policy = self._device.rules
         now_ms = self._time.now_ms()
+        self._enriched.prepare()
         with self._store.transaction():
+            self._enriched.forget()
             self._store.tallies.keep_only(self._plans)
             for plan in self._plans.values():
                 too_late = give_up_before(policy, plan, now_ms)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from discreet_agent.event import Event
+    from discreet_agent.steps.enriched import Enriched
     from discreet_agent.steps.forget import Forgetting
     from discreet_agent.steps.layer import RawLayer
     from discreet_agent.steps.tallying import Tallying
@@ -33,10 +34,13 @@ class Purge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Purging:
     """Carries a purge out, whether recording is on or off: it is the owner's word."""
 
-    def __init__(self, store: Store, layer: RawLayer, tallying: Tallying, forgetting: Forgetting) -> None:
+    def __init__(
+        self, store: Store, layer: RawLayer, tallying: Tallying, enriched: Enriched, forgetting: Forgetting
+    ) -> None:
         self._store = store
         self._layer = layer
         self._tallying = tallying
+        self._enriched = enriched
         self._forgetting = forgetting
 
     def purge(self, purge: Purge) -> int:
@@ -52,8 +56,10 @@ class Purging:
             elif kept.bucket.start < until:
                 moved += self._move_younger(kept, purge)
                 gone.append((kept, Why.PURGED))
+        self._enriched.prepare()
         with self._store.transaction():
             self._tallying.forget(purge.signal, purge.before_ms)
+            self._enriched.purge(purge.signal, purge.before_ms)
             before_hour = None if purge.before_ms is None else purge.before_ms // 3_600_000
             self._store.baselines.purge(purge.signal, before_hour)
             self._store.quarantine.clear(purge.signal, purge.before_ms)

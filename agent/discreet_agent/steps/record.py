@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from discreet_agent.event import Batch
     from discreet_agent.steps.correct import Correcting
+    from discreet_agent.steps.deriving import Deriving
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.layer import RawLayer
-    from discreet_agent.steps.tallying import Tallying
     from discreet_agent.steps.watch import Watching
     from discreet_agent.store.store import Store
 
@@ -33,14 +33,14 @@ class Recording:
         device: Device,
         store: Store,
         layer: RawLayer,
-        tallying: Tallying,
+        deriving: Deriving,
         correcting: Correcting,
         watching: Watching,
     ) -> None:
         self._store = store
         self.admission = Admission(device, store, layer)
         self._layer = layer
-        self._tallying = tallying
+        self._deriving = deriving
         self._correcting = correcting
         self._watching = watching
         self._may_be_retracted = False
@@ -119,10 +119,11 @@ class Recording:
         arrival = self._layer.arrival()
         grouped = self._layer.bucketed(events, arrival)
         dropped = self.admission.take_dropped()
+        self._deriving.prepare()
         with self._store.transaction():
             self._layer.append(grouped, arrival, fresh)
             if arrival.is_dated:
-                self._tallying.take(events)
+                self._deriving.take(events)
             if len(events) < len(taken):
                 self._correct(outcomes, fresh)
             self._layer.save_clock()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from discreet_agent.reductions import NOT_UNDOABLE
-from discreet_agent.tally import compile_tally, group_by_signal
+from discreet_agent.tally import compile_tally
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from discreet_agent.event import Event
     from discreet_agent.steps.device import Device
@@ -32,9 +32,8 @@ class Tallying:
         self._clock = device.clock
         self._tallies = [compile_tally(plan, signals[plan.metric.from_]) for plan in device.policy.plans.values()]
 
-    def take(self, events: Sequence[Event]) -> None:
-        """Count events."""
-        groups = group_by_signal(events)
+    def take(self, groups: Mapping[str, SignalGroup]) -> None:
+        """Count events, by signal."""
         for tally in self._tallies:
             if tally.signal in groups:
                 self._fold(tally, groups[tally.signal])
@@ -103,7 +102,8 @@ class Tallying:
         """The state from what the raw log holds, of that moment and later."""
         state = None
         since = self._layer.clock.of(start * 1000) // 1000
-        for event in self._store.raw.events(tally.signal, since):
-            if event.time_ms >= since_ms and tally.window_of(event) == start:
-                state = tally.fold(state, [event])
+        for block in self._store.raw.counted(tally.signal, since):
+            for event in self._store.raw.open(block):
+                if event.time_ms >= since_ms and tally.window_of(event) == start:
+                    state = tally.fold(state, [event])
         return state

@@ -54,6 +54,25 @@ class Deletions:
             "DELETE FROM deletions WHERE sequence <= (SELECT max(sequence) FROM deletions) - ?", (MOST_RECEIPTS,)
         )
 
+    def add_up(self, deletion: Deletion) -> None:
+        """The same for what goes bit by bit: one receipt for a subject, reason and day (UTC) of this device's clock."""
+        day = deletion.at_ms - deletion.at_ms % 86_400_000
+        row = self._connection.execute(
+            "SELECT sequence, start, length, items FROM deletions WHERE layer = ? AND subject = ? AND why = ? "
+            "AND at_ms >= ? AND at_ms < ? AND start IS NOT NULL ORDER BY sequence DESC LIMIT 1",
+            (deletion.layer, deletion.subject, deletion.why, day, day + 86_400_000),
+        ).fetchone()
+        if row is None or deletion.start is None or deletion.length is None:
+            self.add(deletion)
+            return
+        sequence, start, length, items = row
+        first = min(start, deletion.start)
+        last = max(start + length, deletion.start + deletion.length)
+        self._connection.execute(
+            "UPDATE deletions SET at_ms = ?, start = ?, length = ?, items = ? WHERE sequence = ?",
+            (deletion.at_ms, first, last - first, items + deletion.items, sequence),
+        )
+
     def until(self, layer: str, subject: str) -> int:
         """Second up to which some of it is gone, 0 where nothing is."""
         [until] = self._connection.execute(

@@ -134,6 +134,10 @@ class RawLog:
         for block in self._blocks(where, (signal, signal, since)):
             yield from self.open(block)
 
+    def counted(self, signal: str, since: int = 0) -> Iterator[Block]:
+        """Blocks of a signal, but those that came in under a clock known to be wrong: nothing counts their events."""
+        return self._blocks("signal = ? AND start + length > ? AND NOT undated", (signal, since))
+
     def open(self, block: Block) -> list[Event]:
         """A block's events; none where its key is gone. Raises StoreError where it is damaged."""
         key = self._keys.find(block.bucket)

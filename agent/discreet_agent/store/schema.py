@@ -244,4 +244,93 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    (
+        "0008_features",
+        """
+        CREATE TABLE features (
+            name TEXT PRIMARY KEY,
+            state_version TEXT NOT NULL,     -- hash of all that decides what a state is
+            complete_since INTEGER NOT NULL  -- second; of events before it some were forgotten when this was built up
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE feature_states (
+            feature TEXT NOT NULL,
+            start INTEGER NOT NULL,          -- second: of the time bucket
+            key TEXT NOT NULL,               -- category, empty where the feature has no `by`
+            expires_at INTEGER NOT NULL,     -- second of retention time
+            is_partial INTEGER NOT NULL,     -- 1: something in it could not be undone
+            state BLOB NOT NULL,             -- MessagePack; see features.states
+            PRIMARY KEY (feature, start, key)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE source_spans (          -- when a signal's events would have been taken
+            signal TEXT NOT NULL,
+            start_ms INTEGER NOT NULL,       -- this device's wall clock
+            end_ms INTEGER NOT NULL,
+            PRIMARY KEY (signal, start_ms)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
+    (
+        "0009_personal",
+        """
+        CREATE TABLE segments (
+            name TEXT PRIMARY KEY,
+            definition TEXT NOT NULL,        -- hash of the definition it was judged by
+            is_inside INTEGER NOT NULL,
+            since_ms INTEGER                 -- when it was entered or left; NULL where it never was
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE pins (
+            flag TEXT PRIMARY KEY,
+            variant TEXT NOT NULL,
+            value BLOB NOT NULL,             -- MessagePack
+            set_by TEXT NOT NULL,            -- owner, or the guard's name
+            reason TEXT NOT NULL,
+            at_ms INTEGER NOT NULL,
+            definition TEXT NOT NULL         -- hash of the flag's definition then
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE flag_marks (            -- of flags that a guard may revert
+            flag TEXT PRIMARY KEY,
+            definition TEXT NOT NULL,        -- hash
+            variant TEXT,                    -- what it gives since then; NULL: the app's own default
+            value BLOB NOT NULL,             -- MessagePack
+            former_variant TEXT,             -- what it gave before
+            former_value BLOB NOT NULL,      -- MessagePack
+            changed_ms INTEGER NOT NULL      -- this device's wall clock
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE moves (                 -- rows are only added, the oldest leave at a bound or after retention
+            sequence INTEGER PRIMARY KEY,
+            at_ms INTEGER NOT NULL,          -- this device's wall clock
+            what TEXT NOT NULL,              -- ENTERED, LEFT, PINNED, UNPINNED or REVERTED
+            subject TEXT NOT NULL,           -- segment or flag
+            reason TEXT NOT NULL,            -- the owner's words, or the guard's name
+            policy_version INTEGER NOT NULL
+        ) STRICT;
+        """,
+    ),
+    (
+        "0010_trials",
+        """
+        CREATE TABLE enrolments (
+            experiment TEXT PRIMARY KEY,
+            arm TEXT NOT NULL,
+            since_ms INTEGER NOT NULL,       -- the experiment's start, or when this device came in; wall clock
+            left_ms INTEGER,                 -- NULL while it takes part
+            why TEXT NOT NULL                -- it left, from a closed list; else empty
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE exposures (             -- once for each experiment, arm and phase
+            experiment TEXT NOT NULL,
+            arm TEXT NOT NULL,
+            phase TEXT NOT NULL,             -- names the experiment's definition with its traffic
+            at_ms INTEGER NOT NULL,          -- the first, by this device's wall clock
+            policy_version INTEGER NOT NULL, -- in force then
+            reports INTEGER NOT NULL,        -- how often apps said so
+            PRIMARY KEY (experiment, arm, phase)
+        ) STRICT, WITHOUT ROWID;
+        """,
+    ),
 )

@@ -16,10 +16,13 @@ import msgspec
 from discreet_agent.store.baselines import Baselines
 from discreet_agent.store.connection import connect, translated
 from discreet_agent.store.deletions import Deletions
+from discreet_agent.store.exposures import Exposures
+from discreet_agent.store.features import Features, SourceSpans
 from discreet_agent.store.keys import KEYS, KeyRing, handed_over
 from discreet_agent.store.ledger import Ledger
 from discreet_agent.store.memos import Memos
 from discreet_agent.store.outbox import Outbox
+from discreet_agent.store.personal import Personal
 from discreet_agent.store.quarantine import QuarantineTable
 from discreet_agent.store.raw import RawLog
 from discreet_agent.store.reservations import Reservations
@@ -53,6 +56,7 @@ class Store:
         self._path = path
         self._connection: Connection | None = None
         self._is_entered = False
+        self.undone = 0  # transactions that failed: what was kept in memory of one is no longer true
         self.keys = KeyRing(path.with_name(KEYS), handed_over())
 
     def __enter__(self) -> Self:
@@ -104,6 +108,26 @@ class Store:
         return Deletions(self.connection)
 
     @property
+    def features(self) -> Features:
+        """States of features."""
+        return Features(self.connection)
+
+    @property
+    def personal(self) -> Personal:
+        """Segments, pins and the trail of both."""
+        return Personal(self.connection)
+
+    @property
+    def exposures(self) -> Exposures:
+        """Enrolments in experiments, and exposures."""
+        return Exposures(self.connection)
+
+    @property
+    def source_spans(self) -> SourceSpans:
+        """When signals would have been taken."""
+        return SourceSpans(self.connection)
+
+    @property
     def tallies(self) -> Tallies:
         """States of open windows, and the schedule of closing them."""
         return Tallies(self.connection)
@@ -146,16 +170,17 @@ class Store:
             connection.execute("BEGIN IMMEDIATE")
             yield
         except BaseException:
+            self.undone += 1
             self._roll_back()
             raise
         try:
             connection.execute("COMMIT")
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, DiscreetError) as exc:
+            self.undone += 1
             self._reopen()
+            if isinstance(exc, DiscreetError):
+                raise
             raise translated(exc, self._path) from exc
-        except DiscreetError:
-            self._reopen()
-            raise
 
     def truncate_log(self) -> None:
         """Fold the write-ahead log back and cut it, so that deleted rows do not live on in it."""

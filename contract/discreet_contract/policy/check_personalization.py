@@ -45,7 +45,10 @@ _DECAYED = {"decayed_count", "decayed_sum"}
 _NEEDS = {"quantile": "quantile", "distinct": "at_most", "session": "gap", "decayed_count": "half_life"} | {
     "decayed_sum": "half_life"
 }
-_LONGEST = 366 * 86_400
+_DAY = 86_400
+_LONGEST = 366 * _DAY
+_MOST_GAPS = 100_000
+_BY_DAY = {"active_days", "streak"}
 
 
 def check_personalization(policy: Policy) -> Iterator[ShapeProblem]:
@@ -170,6 +173,26 @@ def _check_span(feature: Feature, path: Path) -> Iterator[ShapeProblem]:
         duration = getattr(feature, key)
         if duration is not None and seconds(duration) < 1:
             yield ShapeProblem((*path, key), "WINDOW", f"`{key}` is longer than nothing")
+    yield from _check_state(feature, path)
+
+
+def _check_state(feature: Feature, path: Path) -> Iterator[ShapeProblem]:
+    """What a device could not keep in a bounded number of buckets, or would never read."""
+    if feature.alignment == "tumbling":
+        if feature.window is None:
+            yield ShapeProblem((*path, "alignment"), "FEATURE", "`tumbling` wants a `window`")
+        elif feature.half_life is not None:
+            yield ShapeProblem((*path, "alignment"), "FEATURE", "what decays has no border; leave out `tumbling`")
+    gaps = seconds(feature.window or "0s") / max(1, seconds(feature.gap or "1d"))
+    if feature.gap is not None and gaps > _MOST_GAPS:
+        message = f"a window has at most {_MOST_GAPS} gaps: so many sessions a device can keep"
+        yield ShapeProblem((*path, "gap"), "FEATURE", message)
+    if feature.fallback == "last_known" and feature.ttl is None:
+        message = "`fallback: last_known` wants `ttl`: how long the last known value is kept after its window"
+        yield ShapeProblem(path, "FEATURE", message)
+    by_day = feature.aggregate in _BY_DAY and feature.window is not None
+    if by_day and seconds(feature.window or "0s") % _DAY:
+        yield ShapeProblem((*path, "window"), "WINDOW", f"{feature.aggregate!r} counts whole days, so its window does")
 
 
 def _check_flag(policy: Policy, flag: Flag, path: Path) -> Iterator[ShapeProblem]:
@@ -194,7 +217,12 @@ def _check_targeting(policy: Policy, logic: object, path: Path) -> Iterator[Shap
     yield from check_operators(logic, path)
     for name in dict.fromkeys(variables(logic)):
         group, _, rest = name.partition(".")
-        if rest and group in {"features", "scores", "segments", "experiments"}:
+        if rest and group == "segments":
+            message = (
+                f"`segments` is the list of those that the device is in: write {{in: [{rest}, {{var: segments}}]}}"
+            )
+            yield ShapeProblem(path, "UNKNOWN_VARIABLE", message)
+        elif rest and group in {"features", "scores", "experiments"}:
             yield from unknown_name(rest.partition(".")[0], getattr(policy, group), path, group[:-1])
     for name in dict.fromkeys(evaluators(logic)):
         yield from unknown_name(name, policy.evaluators, path, "evaluator")

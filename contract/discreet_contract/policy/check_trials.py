@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
+from discreet_contract.assignment import POSITIONS
+from discreet_contract.policy.allotment import allot, clash, held_by_layer, positions_of, read_slots, size
 from discreet_contract.policy.check_personalization import check_logic, check_operators, unknown_name, unknown_names
 from discreet_contract.policy.logic import has_computed_variable, variables
 from discreet_contract.policy.shape import ShapeProblem, closest
@@ -91,6 +93,7 @@ def _check_enrolment(policy: Policy, logic: object, path: Path) -> Iterator[Shap
 
 def _check_layers(policy: Policy) -> Iterator[ShapeProblem]:
     """Experiments that run on one day may not ask for more devices of their layer than there are."""
+    allotted = allot(policy)
     for name, experiment in policy.experiments.items():
         held_out = share(policy.holdout)
         if experiment.layer in policy.layers:
@@ -104,6 +107,26 @@ def _check_layers(policy: Policy) -> Iterator[ShapeProblem]:
         if total > 1 + 1e-9:
             message = f"on {experiment.start} layer {experiment.layer!r} is asked for {total:.4g} times its devices"
             yield ShapeProblem(("experiments", name, "traffic"), "LAYER_FULL", message)
+        elif size(allotted[name]) < positions_of(experiment.traffic) and not experiment.slots:
+            message = f"layer {experiment.layer!r} has no {experiment.traffic} left beside the `slots` of the others"
+            yield ShapeProblem(("experiments", name, "traffic"), "LAYER_FULL", message)
+        yield from _check_slots(policy, name, experiment)
+
+
+def _check_slots(policy: Policy, name: str, experiment: Experiment) -> Iterator[ShapeProblem]:
+    if not experiment.slots:
+        return
+    at = ("experiments", name, "slots")
+    slots = read_slots(experiment.slots)
+    if any(positions_of(slot.partition("-")[0]) >= positions_of(slot.partition("-")[2]) for slot in experiment.slots):
+        yield ShapeProblem(at, "SLOTS", "a slot goes from a smaller share to a larger one")
+    elif size(slots) != positions_of(experiment.traffic):
+        yield ShapeProblem(at, "SLOTS", f"these are {size(slots) / 100:g}% of the layer, `traffic` says otherwise")
+    elif slots[-1][1] > POSITIONS - held_by_layer(policy, experiment.layer):
+        yield ShapeProblem(at, "SLOTS", "the topmost positions are the layer's holdout")
+    other = clash(policy, name)
+    if other is not None and other < name:
+        yield ShapeProblem(at, "SLOTS", f"{other!r} has some of these on the same days")
 
 
 def _check_shared_flags(policy: Policy) -> Iterator[ShapeProblem]:

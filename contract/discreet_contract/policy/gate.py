@@ -8,14 +8,13 @@ compiled definition, so what counts as the same is decided where sums are added.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from discreet_contract.policy.dependence import rests_on
 from discreet_contract.policy.diff import diff_policies
 from discreet_contract.policy.diff_rules import Compatibility, Privacy
+from discreet_contract.policy.gate_trials import GateProblem, held_by_experiments, moved_devices
 from discreet_contract.policy.plan import plan_metrics
 from discreet_contract.policy.schemaver import Bump, bump_made, bump_needed
 from discreet_contract.policy.terms import share
@@ -23,6 +22,7 @@ from discreet_contract.policy.tree import same
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
+    from datetime import date
 
     from discreet_contract.policy.diff import PolicyDiff
     from discreet_contract.policy.model import Policy
@@ -30,19 +30,7 @@ if TYPE_CHECKING:
 DEFAULT_THRESHOLD = 0.0  # rise of the yearly ε that one person may release alone
 _FROZEN_SECTIONS = ("experiments", "cohorts")
 _WORDS = {"why", "owner", "review"}
-_RAMPED = {"traffic"}  # judged by a rule of its own
-
-
-@dataclass(frozen=True, slots=True)
-class GateProblem:
-    """One reason why a release is refused, with the next step in its message."""
-
-    rule: str
-    path: tuple[str, ...]
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.rule} {'.'.join(self.path)}: {self.message}"
+_RAMPED = {"traffic", "slots"}  # judged by rules of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +57,8 @@ def release_problems(old: Policy | None, new: Policy, under: Circumstances) -> l
     problems += _frozen_metrics(new, released)
     problems += _frozen_sections(new, released)
     problems += _traffic(new, released)
-    problems += _held_by_experiments(new, released, under.today)
+    problems += held_by_experiments(new, released, under.today)
+    problems += moved_devices(new, released, under.today)
     problems += _migration(diff, new)
     problems += _reviewer(diff, under.signatures, under.threshold)
     return problems
@@ -143,27 +132,6 @@ def _traffic(new: Policy, released: Sequence[Policy]) -> Iterator[GateProblem]:
         if former and share(experiment.traffic) < max(former):
             message = f"it was {max(former):.4g} already and may only rise; to stop, take the experiment out"
             yield GateProblem("EXPERIMENT_TRAFFIC", ("experiments", name, "traffic"), message)
-
-
-def _held_by_experiments(new: Policy, released: Sequence[Policy], today: date | None) -> Iterator[GateProblem]:
-    """A changed feature or flag must not change who does what in an experiment that has begun (P7).
-
-    Judged against the last release that had the experiment: taking it out for a version frees nothing.
-    """
-    for name, experiment in new.experiments.items():
-        former = next((policy for policy in reversed(released) if name in policy.experiments), None)
-        if former is None:
-            continue
-        before = former.experiments[name]
-        has_ended = today is not None and date.fromisoformat(before.end) <= today
-        has_begun = today is None or date.fromisoformat(before.start) <= today
-        if has_ended or not has_begun:
-            continue
-        parts = rests_on(new, experiment)
-        for part, meaning in rests_on(former, before).items():
-            if part not in parts or not same(meaning, parts[part]):
-                message = f"experiment {name!r} runs until {before.end} and rests on it; change it under a new name"
-                yield GateProblem("EXPERIMENT_RUNNING", part, message)
 
 
 def _meaning(item: Any) -> Any:

@@ -29,9 +29,9 @@ MEANINGS: dict[str, str] = {
     "Policy.retention": "Upper bounds for each layer of data on the device.",
     "Policy.outbox": "Bounds on what waits for a receipt.",
     "Policy.senders": (
-        "Local programs that may speak to the agent. Empty: whoever may open its socket may emit every signal. Else a "
-        "program that is none of them is refused, but for root and the agent's own user: these may emit everything "
-        "unless an entry states them."
+        "Local programs that may speak to the agent. Empty: whoever may open its socket may emit every signal and read "
+        "everything that apps may read. Else a program that is none of them is refused, but for root and the agent's "
+        "own user: these may emit and read everything unless an entry states them."
     ),
     "Policy.contracts": "What a signal's sender promises: signal → contract. `status` says whether it is kept.",
     "Policy.features": "What the device computes from its events, for its own apps.",
@@ -209,6 +209,10 @@ MEANINGS: dict[str, str] = {
         "Who is shown a variant, by features, scores and segments. Acts on the device; enters a report only inside the "
         "randomised value."
     ),
+    "Experiment.slots": (
+        'Which positions of its layer it has, like `["10%-30%"]`, as many as its `traffic`. Empty: the lowest that are '
+        "free, in the order of start and name. A release says where they have to be written down, so that nobody moves."
+    ),
     "Experiment.owner": "Address of who answers for it.",
     "Retention.raw": "Longest `retention` that a signal may have.",
     "Retention.enriched": "How long feature buckets, segment memberships and exposures are kept.",
@@ -222,9 +226,9 @@ MEANINGS: dict[str, str] = {
     "Sender.gid": "Group it runs as, supplementary ones included.",
     "Sender.token_sha256": ("SHA-256 of the token it shows. A token that no entry has is refused, whoever shows it."),
     "Sender.signals": "Signals it may emit, corrections of them included. Empty: none; it only reads.",
-    "Sender.features": "Features it may read.",
-    "Sender.segments": "Segments it may read.",
-    "Sender.flags": "Flags it may read.",
+    "Sender.features": "Features it may read, and scores of no others. Empty: none. Others do not exist for it.",
+    "Sender.segments": "Segments it may read. Empty: none. Others do not exist for it.",
+    "Sender.flags": "Flags it may read. Empty: none. Others do not exist for it.",
     "Contract.latency": "Within so long after they happened, 95 % of its events come in.",
     "Contract.max_refused": "Largest share of its events that is refused, 0 to 1.",
     "Guard.from_": "Signal that is watched, say of crashes.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from discreet_contract.policy.model import Metric, Signal
+from discreet_contract.policy.trials import Experiment
 
 if TYPE_CHECKING:
     from discreet_contract.policy.model import Policy
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 # Keys that came after the first release. Only ever appended to; a default never changes.
 _LATER_IN_METRICS = ("edges", "at_most", "salt", "dictionary", "redraw", "draws")
 _LATER_IN_SIGNALS = ("max_per_minute", "otlp")
+_LATER_IN_EXPERIMENTS = ("slots",)
 
 
 def _defaults(record: type[msgspec.Struct], later: tuple[str, ...]) -> dict[str, Any]:
@@ -30,6 +32,7 @@ def _defaults(record: type[msgspec.Struct], later: tuple[str, ...]) -> dict[str,
 
 _METRIC_DEFAULTS = _defaults(Metric, _LATER_IN_METRICS)
 _SIGNAL_DEFAULTS = _defaults(Signal, _LATER_IN_SIGNALS)
+_EXPERIMENT_DEFAULTS = _defaults(Experiment, _LATER_IN_EXPERIMENTS)
 
 
 def plain_policy(policy: Policy) -> dict[str, Any]:
@@ -37,6 +40,7 @@ def plain_policy(policy: Policy) -> dict[str, Any]:
     tree: dict[str, Any] = msgspec.to_builtins(policy)
     tree["metrics"] = {name: plain_metric(metric) for name, metric in policy.metrics.items()}
     tree["signals"] = {name: _without(signal, _SIGNAL_DEFAULTS) for name, signal in tree["signals"].items()}
+    tree["experiments"] = {name: _without(one, _EXPERIMENT_DEFAULTS) for name, one in tree["experiments"].items()}
     if policy.collector.anomalies is None:  # came later, too
         del tree["collector"]["anomalies"]
     return tree

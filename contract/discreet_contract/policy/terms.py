@@ -26,6 +26,13 @@ Category: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 Percent: TypeAlias = Annotated[
     str, Meta(pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,2})?)%" + END, description="a share like 20% or 2.5%")
 ]
+Slot: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^(100|[0-9]{1,2}(\.[0-9]{1,2})?)%-(100|[0-9]{1,2}(\.[0-9]{1,2})?)%" + END,
+        description="a stretch like 10%-30%",
+    ),
+]
 Salt: TypeAlias = Annotated[str, Meta(min_length=1, max_length=64)]
 Label: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}" + END, description="a short label")]
 ExperimentName: TypeAlias = Annotated[

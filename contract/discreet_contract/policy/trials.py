@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from discreet_contract.policy.terms import Date, Label, Logic, Name, Percent, Record, Salt
+from discreet_contract.policy.terms import Date, Label, Logic, Name, Percent, Record, Salt, Slot
 
 
 class Cohort(Record, frozen=True):
@@ -43,4 +43,5 @@ class Experiment(Record, frozen=True):
     effect: Annotated[float, Meta(gt=0)] | None = None
     enrol: Logic | None = None
     eligible: Logic | None = None
+    slots: Annotated[tuple[Slot, ...], Meta(max_length=20)] = ()
     owner: str = ""

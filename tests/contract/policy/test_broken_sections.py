@@ -95,9 +95,9 @@ BROKEN = {
         [('defaultVariant: "off"', 'defaultVariant: "of"')],
         [("67:21: UNKNOWN_VARIANT", "did you mean 'off'?")],
     ),
-    "targeting of an unknown segment": (
-        [("{in: [binge, {var: segments}]}", "{var: segments.bing}")],
-        [("73:16: UNKNOWN_SEGMENT", "did you mean 'binge'?")],
+    "targeting that asks for one segment by name": (
+        [("{in: [binge, {var: segments}]}", "{var: segments.binge}")],
+        [("73:16: UNKNOWN_VARIABLE", "write {in: [binge, {var: segments}]}")],
     ),
     "targeting that gives no variant": (
         [("segments}]}, personal, editorial]", "segments}]}, personnel, editorial]")],

@@ -168,6 +168,50 @@ def test_traffic_may_rise_and_never_fall():
     assert media_rules(MEDIA_OLD, ("traffic: 20%", "traffic: 10%")) == [traffic]
 
 
+SECOND = """  colours-2027:
+    hypothesis: In living rooms, coloured rows add ten minutes of playback in four weeks, from the first window on.
+    layer: playback
+    algorithm: blake2b-1
+    salt: colours-2027-w3hd
+    arms: {editorial: 50, personal: 50}
+    traffic: 20%
+    flag: rows
+    start: 2027-07-01
+    end: 2027-12-16
+    primary: minutes
+    guardrails: [crashed]
+    effect: 30
+guards:
+"""
+
+
+def test_nobody_moves_because_another_experiment_came():
+    """One with an earlier start would take the lowest positions; the message says which slots keep everybody in."""
+    [(rule, *path)] = media_rules(MEDIA_OLD, ("guards:\n", SECOND))
+    assert (rule, path) == ("EXPERIMENT_MOVED", ["experiments", "autoplay-2027", "slots"])
+    slots = ("traffic: 20%\n    flag: autoplay", 'traffic: 20%\n    slots: ["0%-20%"]\n    flag: autoplay')
+    assert media_rules(MEDIA_OLD, slots, ("guards:\n", SECOND)) == []
+
+
+def test_a_ramp_takes_nobody_from_another_experiment():
+    """It grows into what is free; where its lowest positions would be another's, it is told to write its slots."""
+    later = SECOND.replace("start: 2027-07-01", "start: 2027-08-01")
+    old = media(("guards:\n", later))
+    grown = ("traffic: 20%\n    flag: autoplay", "traffic: 30%\n    flag: autoplay")
+    new = media(("version: 1\n", "version: 2\n"), HARMLESS, ("guards:\n", later), grown)
+    problems = release_problems(old, new, Circumstances(["aa", "bb"], today=date(2027, 9, 1)))
+    assert [(problem.rule, problem.path[1]) for problem in problems] == [("EXPERIMENT_MOVED", "colours-2027")]
+    assert 'write `slots: ["20%-40%"]`' in problems[0].message
+
+
+def test_holdouts_stay_while_an_experiment_runs():
+    assert media_rules(MEDIA_OLD, ("holdout: 5%", "holdout: 6%")) == [
+        ("HOLDOUT_FROZEN", "layers", "playback", "holdout")
+    ]
+    assert media_rules(MEDIA_OLD, ("layers:\n", "holdout: 1%\nlayers:\n")) == [("HOLDOUT_FROZEN", "holdout")]
+    assert media_rules(MEDIA_OLD, ("holdout: 5%", "holdout: 6%"), today=BEFORE) == []
+
+
 def test_a_released_cohort_keeps_its_definition():
     """Its words may change."""
     edit = ("installed_until: 2028-01-01", "installed_until: 2028-02-01")

@@ -47,18 +47,14 @@ def inert_parts(policy: Policy) -> Iterator[Path]:
         default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
         if getattr(policy, name) != default:
             yield (name,)
-    yield from _inert_scopes(policy)
+    yield from _inert_switches(policy)
     for name, metric in policy.metrics.items():
         if metric.by:
             yield ("metrics", name, "by")
 
 
-def _inert_scopes(policy: Policy) -> Iterator[Path]:
-    """What senders may read, and switches of it: there is nothing to read yet."""
-    for name, sender in policy.senders.items():
-        for key in ("features", "segments", "flags"):
-            if getattr(sender, key):
-                yield ("senders", name, key)
+def _inert_switches(policy: Policy) -> Iterator[Path]:
+    """Switches of parts that do nothing yet."""
     for name in ("personalization", "flags", "experiments"):
         if getattr(policy.kill, name):
             yield ("kill", name)

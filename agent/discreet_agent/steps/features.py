@@ -1,0 +1,293 @@
+"""Events into the buckets of the features they concern, out of them again, and values out of buckets.
+
+Buckets are rows, written in the transaction of the raw events they come from, with a copy in memory that is given
+up whenever a transaction fails. A feature that is new or has changed is built up from the stored events first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from discreet_agent.features.definition import compile_features
+from discreet_agent.features.reading import Buckets, read_feature
+from discreet_agent.features.states import NOT_UNDOABLE
+from discreet_agent.steps.alive import Living
+from discreet_agent.store.deletions import Deletion, Why
+from discreet_agent.store.features import Built, FeatureRow
+from discreet_contract.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from discreet_agent.event import Event
+    from discreet_agent.features.definition import Definition
+    from discreet_agent.features.states import State
+    from discreet_agent.personal.values import FeatureValue
+    from discreet_agent.steps.device import Device
+    from discreet_agent.steps.layer import RawLayer
+    from discreet_agent.store.store import Store
+    from discreet_agent.tally import SignalGroup
+
+
+class _Kept:
+    """One feature's buckets in memory."""
+
+    def __init__(self, rows: Iterable[FeatureRow], complete_since: int) -> None:
+        self.states: dict[int, dict[str, State]] = {}
+        self.partial: set[int] = set()
+        self.complete_since = complete_since
+        self.read_at = -1  # second of the value that is remembered
+        self.value: FeatureValue | None = None
+        for row in rows:
+            self.states.setdefault(row.start, {})[row.key] = row.state
+            if row.is_partial:
+                self.partial.add(row.start)
+
+
+class Featuring:
+    """Keeps the features of one device under one policy after another."""
+
+    def __init__(self, device: Device, store: Store, layer: RawLayer) -> None:
+        self._store = store
+        self._layer = layer
+        self._kept: dict[str, _Kept] = {}
+        self._undone = store.undone
+        self.changes = 0  # rises with every change of any bucket
+        self.living = Living(device, store, layer)
+        self.adopt(device)
+
+    def adopt(self, device: Device) -> None:
+        """Go on under this device's policy."""
+        self._device = device
+        rules = device.rules
+        self.definitions: Mapping[str, Definition] = {} if rules.kill.personalization else compile_features(rules)
+        self._by_signal: dict[str, list[Definition]] = {}
+        for definition in self.definitions.values():
+            self._by_signal.setdefault(definition.signal, []).append(definition)
+        self._kept = {}
+        self._is_built = False
+        self.changes += 1
+        self.living.adopt(device, frozenset(self._by_signal))
+
+    # --- building up -----------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Build up what is new or has changed; before the transaction that brings in more events."""
+        if self._is_built:
+            return
+        built = self._store.features.built()
+        wanted = {name: definition.state_version for name, definition in self.definitions.items()}
+        with self._store.transaction():
+            for name, former in built.items():
+                if wanted.get(name) != former.state_version:
+                    self._forget_all(name, Why.POLICY)
+                    self._store.features.drop(name)
+            for name, version in wanted.items():
+                if name not in built or built[name].state_version != version:
+                    self._build(self.definitions[name])
+        self._is_built = True
+
+    def _build(self, definition: Definition, before_ms: int = 0) -> None:
+        """From what the raw log holds; `before_ms`: nothing older than that."""
+        gone_until = self._store.deletions.until("raw", definition.signal)
+        since = max(gone_until - self._shift(), before_ms // 1000) if gone_until or before_ms else 0
+        kept = self._kept[definition.name] = _Kept([], since)
+        touched: set[tuple[int, str]] = set()
+        oldest = self._device.clock.now_ms() // 1000 - definition.grid.kept - definition.grid.width
+        for events in self._stored(definition.signal, 0, kept):
+            young = [event for event in events if event.time_ms >= max(before_ms, oldest * 1000)]
+            touched |= self._fold(definition, kept, _by_bucket(definition, definition.chosen(young)))
+        self._store.features.mark_built(definition.name, Built(definition.state_version, kept.complete_since))
+        self._save(definition, kept, touched)
+
+    def _stored(self, signal: str, since: int, kept: _Kept) -> Iterator[list[Event]]:
+        """Events that are still kept, by block; what a damaged block held is missing, and said to be."""
+        for block in self._store.raw.counted(signal, since):
+            try:
+                yield self._store.raw.open(block)
+            except StoreError:
+                self._store.count("blocks_unreadable", signal)
+                kept.complete_since = self._device.clock.now_ms() // 1000
+
+    # --- events ----------------------------------------------------------------------------
+
+    def take(self, groups: Mapping[str, SignalGroup]) -> None:
+        """Count events; within a transaction, after `prepare`."""
+        rows: list[FeatureRow] = []
+        shift = self._shift()
+        for signal, group in groups.items():
+            for definition in self._by_signal.get(signal, ()):
+                parts = {start: definition.chosen(part) for start, part in group.windows(definition.grid.width).items()}
+                kept = self._load(definition)
+                rows += self._rows(definition, kept, self._fold(definition, kept, parts), shift)
+        self._write(rows)
+
+    def _fold(self, definition: Definition, kept: _Kept, parts: Mapping[int, Sequence[Event]]) -> set[tuple[int, str]]:
+        touched: set[tuple[int, str]] = set()
+        add = definition.aggregate.add
+        for start, events in parts.items():
+            if not events:
+                continue
+            states = kept.states.setdefault(start, {})
+            for key, some in definition.by_key(events).items():
+                states[key] = add(states.get(key), start, some)
+                touched.add((start, key))
+        return touched
+
+    def take_back(self, event: Event) -> None:
+        """Undo an event that was counted and is no longer in the raw log; within a transaction."""
+        for definition in self._by_signal.get(event.signal, ()):
+            if definition.chosen([event]):
+                self._undo(definition, event)
+
+    def _undo(self, definition: Definition, event: Event) -> None:
+        kept = self._load(definition)
+        start = definition.grid.bucket(event.time_ms)
+        [key] = definition.by_key([event])
+        state = kept.states.get(start, {}).get(key)
+        if state is None:  # it is forgotten already
+            return
+        without = definition.aggregate.remove(state, start, event)
+        if without is NOT_UNDOABLE:
+            if self._is_raw_kept_since(definition.signal, start):
+                without = self._anew(definition, start, key)
+            else:
+                kept.partial.add(start)
+                self._store.count("corrections_not_applied", definition.name)
+                without = state
+        if without is None:
+            del kept.states[start][key]
+            if not kept.states[start]:
+                del kept.states[start]
+            kept.value = None
+            self.changes += 1
+            self._store.features.remove(definition.name, start, key)
+            return
+        kept.states[start][key] = without
+        self._save(definition, kept, {(start, key)})
+
+    def _is_raw_kept_since(self, signal: str, start: int) -> bool:
+        return self._store.deletions.until("raw", signal) <= self._layer.clock.of(start * 1000) // 1000
+
+    def _anew(self, definition: Definition, start: int, key: str) -> State | None:
+        """One bucket's state from what the raw log holds."""
+        since = self._layer.clock.of(start * 1000) // 1000
+        again = _Kept([], 0)
+        for events in self._stored(definition.signal, since, again):
+            inside = [event for event in events if definition.grid.bucket(event.time_ms) == start]
+            self._fold(definition, again, {start: definition.chosen(inside)})
+        if again.complete_since:
+            self._load(definition).partial.add(start)
+        return again.states.get(start, {}).get(key)
+
+    # --- reading ---------------------------------------------------------------------------
+
+    def read(self, name: str) -> FeatureValue:
+        """A feature's value now; worked out at most once a second while nothing comes in."""
+        self.prepare()
+        definition = self.definitions[name]
+        kept = self._load(definition)
+        now_ms = self._layer.clock.expected_wall_ms
+        if kept.value is None or kept.read_at != now_ms // 1000:
+            buckets = Buckets(kept.states, kept.partial, kept.complete_since)
+            kept.value = read_feature(definition, buckets, self.living.spans(definition.signal), now_ms)
+            kept.read_at = now_ms // 1000
+        return kept.value
+
+    # --- forgetting ------------------------------------------------------------------------
+
+    def forget(self) -> None:
+        """Forget buckets that no value is read from any more, and features that no event has kept alive.
+
+        Within a transaction, after `prepare`.
+        """
+        now = self._layer.clock.now_ms() // 1000
+        for name, definition in self.definitions.items():
+            kept = self._load(definition)
+            newest = max(kept.states, default=None)
+            grid = definition.grid
+            if newest is not None and grid.ttl is not None:
+                died = self._layer.clock.of((newest + grid.width + grid.ttl) * 1000) // 1000
+                if died <= now:
+                    self._forget_all(name, Why.EXPIRED)
+                    continue
+            gone = self._store.features.forget(name, expired_at=now)
+            if gone[0]:
+                self._write_receipt(definition, gone, Why.EXPIRED)
+                self._kept.pop(name, None)
+                self.changes += 1
+
+    def purge(self, signal: str | None, before_ms: int | None) -> None:
+        """Forget what was made of a signal's events, or of all, up to a moment; the rest is built up again."""
+        for definition in self.definitions.values():
+            if signal not in {None, definition.signal}:
+                continue
+            self._forget_all(definition.name, Why.PURGED)
+            if before_ms is None:
+                self._kept.pop(definition.name, None)
+            else:
+                self._build(definition, before_ms)
+        if signal is None:
+            self.living.purge(before_ms)
+
+    def _forget_all(self, name: str, why: Why) -> None:
+        gone = self._store.features.forget(name)
+        self._kept.pop(name, None)
+        self.changes += 1
+        if gone[0]:
+            definition = self.definitions.get(name)
+            rows, first, last = gone
+            length = last - first + (1 if definition is None else definition.grid.width)
+            now_ms = self._device.clock.now_ms()
+            self._store.deletions.add(Deletion(now_ms, "enriched", name, first, length, rows, why))
+
+    def _write_receipt(self, definition: Definition, gone: tuple[int, int, int], why: Why) -> None:
+        rows, first, last = gone
+        length = last - first + definition.grid.width
+        now_ms = self._device.clock.now_ms()
+        self._store.deletions.add_up(Deletion(now_ms, "enriched", definition.name, first, length, rows, why))
+
+    # --- memory ----------------------------------------------------------------------------
+
+    def _load(self, definition: Definition) -> _Kept:
+        if self._undone != self._store.undone:
+            self._undone = self._store.undone
+            self._kept = {}
+            self.changes += 1
+        kept = self._kept.get(definition.name)
+        if kept is None:
+            built = self._store.features.built().get(definition.name)
+            since = 0 if built is None else built.complete_since
+            kept = self._kept[definition.name] = _Kept(self._store.features.load(definition.name), since)
+        return kept
+
+    def _save(self, definition: Definition, kept: _Kept, touched: Iterable[tuple[int, str]]) -> None:
+        self._write(self._rows(definition, kept, touched, self._shift()))
+
+    def _write(self, rows: Sequence[FeatureRow]) -> None:
+        if rows:
+            self._store.features.save(rows)
+            self.changes += 1
+
+    def _rows(
+        self, definition: Definition, kept: _Kept, touched: Iterable[tuple[int, str]], shift: int
+    ) -> list[FeatureRow]:
+        name, states, partial = definition.name, kept.states, kept.partial
+        life = definition.grid.width + definition.grid.kept + shift
+        rows = [
+            FeatureRow(name, start, key, start + life, start in partial, states[start][key]) for start, key in touched
+        ]
+        if rows:
+            kept.value = None
+        return rows
+
+    def _shift(self) -> int:
+        """Retention time less wall time, in seconds."""
+        return (self._layer.clock.now_ms() - self._device.clock.now_ms()) // 1000
+
+
+def _by_bucket(definition: Definition, events: Sequence[Event]) -> dict[int, list[Event]]:
+    parts: dict[int, list[Event]] = {}
+    for event in events:
+        parts.setdefault(definition.grid.bucket(event.time_ms), []).append(event)
+    return parts
