@@ -19,7 +19,7 @@ from discreet_agent.personal.frame import Frame
 from discreet_agent.personal.logic import compile_rule
 from discreet_agent.personal.reads import GROUPS
 from discreet_agent.personal.scores import compile_score, score
-from discreet_agent.personal.values import Failure, FlagError
+from discreet_agent.personal.values import Failure, FlagError, Names
 from discreet_agent.senders import ANYONE
 from discreet_agent.steps.explaining import explain
 from discreet_agent.steps.pins import Pinning
@@ -118,7 +118,7 @@ class Personalizing:
             scores = {name: self._score(name).value for name in self._scores}
             known: dict[str, Any] = {**features, **scores, "features": features, "scores": scores}
             states = self.stays.judge(known, now_ms)
-            inside = sorted(name for name, state in states.items() if state.is_inside)
+            inside = Names({name: True for name, state in sorted(states.items()) if state.is_inside})
             known |= {"segments": {name: state.is_inside for name, state in states.items()}}
             known |= {name: state.is_inside for name, state in states.items()}
             arms = self._arms(known)
@@ -175,7 +175,7 @@ class Personalizing:
             return [minute]
         context = self._now()["context"]
         parts = ((context[group], name) for group, _, name in (one.partition(".") for one in read))
-        return [minute, *(_part(whole, name) for whole, name in parts)]
+        return [minute, *(part.get(name) if name else part for part, name in parts)]
 
     def read_by(self, key: str, group: str) -> set[str]:
         """Names of a group that a flag's targeting may look up."""
@@ -260,10 +260,3 @@ def _reads_time(flag: Flag, evaluators: Mapping[str, Any]) -> bool:
     """Whether its answer may be another one merely because time has passed: seen by the name that flagd gives it."""
     rule = msgspec.json.encode(flag.targeting)
     return b"$flagd" in rule or (b"$ref" in rule and b"$flagd" in msgspec.json.encode(evaluators))
-
-
-def _part(whole: Any, name: str) -> Any:
-    """What a flag reads of a group: one value, whether the device is in one segment, or all of it."""
-    if not name:
-        return whole
-    return name in whole if isinstance(whole, list) else whole.get(name)
