@@ -65,8 +65,9 @@ def on(config: Path | None) -> None:
     except StoreError:  # broken: what is said now replaces it
         word = None
     given_to = privacy_class(policy)
+    refused_ms = 0 if word is None else word.at_ms if word.state == "off" else word.refused_ms
     if word is None or word.state == "off" or word.given_to != given_to:
-        write_word(settings.state_dir, Word("on", time.time_ns() // 1_000_000, given_to))
+        write_word(settings.state_dir, Word("on", time.time_ns() // 1_000_000, given_to, refused_ms))
     click.echo(
         f"on: fleet {policy.fleet}, policy version {policy.version}, ε at most {policy.budget.lifetime:g} in all"
     )
