@@ -211,11 +211,15 @@ class Featuring:
                 if died <= now:
                     self._forget_all(name, Why.EXPIRED)
                     continue
-            gone = self._store.features.forget(name, expired_at=now)
-            if gone[0]:
-                self._write_receipt(definition, gone, Why.EXPIRED)
-                self._kept.pop(name, None)
-                self.changes += 1
+            gone = [self._store.features.forget(name, expired_at=now)]
+            if self._layer.is_dated:  # a policy may keep them for a shorter time than when they were written
+                oldest = self._device.clock.now_ms() // 1000 - grid.kept - grid.width
+                gone.append(self._store.features.forget(name, before=oldest))
+            for some in gone:
+                if some[0]:
+                    self._write_receipt(definition, some, Why.EXPIRED)
+                    self._kept.pop(name, None)
+                    self.changes += 1
 
     def purge(self, signal: str | None, before_ms: int | None) -> None:
         """Forget what was made of a signal's events, or of all, up to a moment; the rest is built up again."""

@@ -114,7 +114,8 @@ class Personalizing:
     def _now(self) -> dict[str, Any]:
         """What conditions may read, worked out at most once a second while nothing comes in."""
         now_ms = self._layer.clock.expected_wall_ms
-        moment = (self.features_of.changes, now_ms // 1000, self._store.undone)
+        trials = self._trials.arms()
+        moment = (self.features_of.changes, now_ms // 1000, self._store.undone, trials)
         if self._remembered is None or self._remembered[0] != moment:
             features = {name: self.features_of.read(name).value for name in self.features_of.definitions}
             scores = {name: self._score(name).value for name in self._scores}
