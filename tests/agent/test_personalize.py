@@ -250,7 +250,7 @@ def test_opting_out_leaves_experiments_for_good(bench):
     write_word(bench.folder, Word("off", NOW_MS + 5000))
     device.pipeline.personalize()
     assert device.pipeline.personal.experiments()[0]["standing"] == "OFF"
-    write_word(bench.folder, Word("on", NOW_MS + 10_000))
+    write_word(bench.folder, Word("on", NOW_MS + 10_000, refused_ms=NOW_MS + 5000))
     device.pipeline.personalize()
     for open_it in (lambda: device, lambda: opened(bench)):
         again = open_it()

@@ -65,8 +65,9 @@ def on(config: Path | None) -> None:
     except StoreError:  # broken: what is said now replaces it
         word = None
     given_to = privacy_class(policy)
+    refused_ms = 0 if word is None else word.at_ms if word.state == "off" else word.refused_ms
     if word is None or word.state == "off" or word.given_to != given_to:
-        write_word(settings.state_dir, Word("on", time.time_ns() // 1_000_000, given_to))
+        write_word(settings.state_dir, Word("on", time.time_ns() // 1_000_000, given_to, refused_ms))
     click.echo(
         f"on: fleet {policy.fleet}, policy version {policy.version}, ε at most {policy.budget.lifetime:g} in all"
     )
@@ -268,6 +269,9 @@ def _stored_lines(answer: dict[str, Any]) -> list[str]:
     if answer["last_refusal"]:
         lines.append(f"refused   {answer['last_refusal']}")
     lines += [f"unusual   {anomaly['at']}  {anomaly['explanation']}" for anomaly in answer["anomalies"]]
+    if answer["evaluations"]:
+        times = ", ".join(f"{flag} {count}" for flag, count in sorted(answer["evaluations"].items()))
+        lines.append(f"flags     evaluated since the start: {times}")
     for name, contract in answer["contracts"].items():
         lines.append(f"contract  {name}: {_KEPT[contract['kept']]}: {contract['why']}")
     for name, reasons in answer["counters"].items():

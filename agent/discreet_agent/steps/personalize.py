@@ -7,6 +7,7 @@ listens.
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,7 @@ class Personalizing:
         self.stays = Stays(device, store)
         self._listeners: list[Callable[[], None]] = []
         self._told = b""
+        self.evaluated: Counter[str] = Counter()  # by flag, since the start: counted only, never an exposure
         self.adopt(device)
 
     def adopt(self, device: Device) -> None:
@@ -140,11 +142,15 @@ class Personalizing:
         """See `Apps`."""
         if not speaker.may_read_flag(key):
             return Failure(key, FlagError.FLAG_NOT_FOUND, _NOT_FOUND)
+        if key in self._reads:
+            self.evaluated[key] += 1
         return self._evaluate(key, context)
 
     def evaluate_all(self, context: Mapping[str, Any], speaker: Speaker) -> list[Answer]:
         """See `Apps`."""
-        return [self._evaluate(key, context) for key in sorted(self.flags.keys) if speaker.may_read_flag(key)]
+        keys = [key for key in self.flags.keys if speaker.may_read_flag(key)]
+        self.evaluated.update(keys)
+        return [self._evaluate(key, context) for key in keys]
 
     def _evaluate(self, key: str, context: Mapping[str, Any]) -> Answer:
         pinned = self.pinning.answer(key)
@@ -186,9 +192,9 @@ class Personalizing:
 
     def explain(self, key: str, context: Mapping[str, Any], speaker: Speaker) -> dict[str, Any] | Failure:
         """See `Apps`."""
-        answer = self.evaluate(key, context, speaker)
-        if isinstance(answer, Failure) and answer.code is FlagError.FLAG_NOT_FOUND:
-            return answer
+        if key not in self._reads or not speaker.may_read_flag(key):
+            return Failure(key, FlagError.FLAG_NOT_FOUND, _NOT_FOUND)
+        answer = self._evaluate(key, context)
         return explain(self, self._device, answer, speaker)
 
     def experiments(self) -> list[dict[str, Any]]:

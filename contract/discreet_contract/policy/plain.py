@@ -43,7 +43,7 @@ def plain_policy(policy: Policy) -> dict[str, Any]:
     tree: dict[str, Any] = msgspec.to_builtins(policy)
     tree["metrics"] = {name: plain_metric(metric) for name, metric in policy.metrics.items()}
     tree["signals"] = {name: _without(signal, _SIGNAL_DEFAULTS) for name, signal in tree["signals"].items()}
-    tree["experiments"] = {name: _without(one, _EXPERIMENT_DEFAULTS) for name, one in tree["experiments"].items()}
+    tree["experiments"] = {name: plain_experiment(one) for name, one in policy.experiments.items()}
     tree["scores"] = {name: _without(score, _SCORE_DEFAULTS) for name, score in tree["scores"].items()}
     if policy.collector.anomalies is None:  # came later, too
         del tree["collector"]["anomalies"]
@@ -53,6 +53,11 @@ def plain_policy(policy: Policy) -> dict[str, Any]:
 def plain_metric(metric: Metric) -> dict[str, Any]:
     """One metric in the same form."""
     return _without(msgspec.to_builtins(metric), _METRIC_DEFAULTS)
+
+
+def plain_experiment(experiment: Experiment) -> dict[str, Any]:
+    """One experiment in the same form."""
+    return _without(msgspec.to_builtins(experiment), _EXPERIMENT_DEFAULTS)
 
 
 def _without(tree: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
