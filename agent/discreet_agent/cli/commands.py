@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from discreet_agent.cli import data, personal, quarantine
+from discreet_agent.cli import data, personal, quarantine, trials
 from discreet_agent.cli.emit import emit
 from discreet_agent.cli.options import config_option, json_option, policy_in_force
 from discreet_agent.cli.table import show_table
@@ -288,6 +288,7 @@ _IN_OTHER_MODULES: tuple[click.Command, ...] = (
     personal.segments,
     personal.flags,
     personal.explain,
+    trials.experiments,
 )
 for _command in _IN_OTHER_MODULES:
     agent.add_command(_command)
