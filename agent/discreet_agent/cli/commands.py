@@ -269,6 +269,9 @@ def _stored_lines(answer: dict[str, Any]) -> list[str]:
     if answer["last_refusal"]:
         lines.append(f"refused   {answer['last_refusal']}")
     lines += [f"unusual   {anomaly['at']}  {anomaly['explanation']}" for anomaly in answer["anomalies"]]
+    if answer["evaluations"]:
+        times = ", ".join(f"{flag} {count}" for flag, count in sorted(answer["evaluations"].items()))
+        lines.append(f"flags     evaluated since the start: {times}")
     for name, contract in answer["contracts"].items():
         lines.append(f"contract  {name}: {_KEPT[contract['kept']]}: {contract['why']}")
     for name, reasons in answer["counters"].items():

@@ -7,6 +7,7 @@ listens.
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from discreet_agent.personal.frame import Frame
 from discreet_agent.personal.logic import compile_rule
 from discreet_agent.personal.reads import GROUPS
 from discreet_agent.personal.scores import compile_score, score
-from discreet_agent.personal.values import Failure, FlagError
+from discreet_agent.personal.values import Failure, FlagError, Names
 from discreet_agent.senders import ANYONE
 from discreet_agent.steps.explaining import explain
 from discreet_agent.steps.pins import Pinning
@@ -53,6 +54,7 @@ class Personalizing:
         self.stays = Stays(device, store)
         self._listeners: list[Callable[[], None]] = []
         self._told = b""
+        self.evaluated: Counter[str] = Counter()  # by flag, since the start: counted only, never an exposure
         self.adopt(device)
 
     def adopt(self, device: Device) -> None:
@@ -118,7 +120,7 @@ class Personalizing:
             scores = {name: self._score(name).value for name in self._scores}
             known: dict[str, Any] = {**features, **scores, "features": features, "scores": scores}
             states = self.stays.judge(known, now_ms)
-            inside = sorted(name for name, state in states.items() if state.is_inside)
+            inside = Names({name: True for name, state in sorted(states.items()) if state.is_inside})
             known |= {"segments": {name: state.is_inside for name, state in states.items()}}
             known |= {name: state.is_inside for name, state in states.items()}
             arms = self._arms(known)
@@ -146,11 +148,15 @@ class Personalizing:
         """See `Apps`."""
         if not speaker.may_read_flag(key):
             return Failure(key, FlagError.FLAG_NOT_FOUND, _NOT_FOUND)
+        if key in self._reads:
+            self.evaluated[key] += 1
         return self._evaluate(key, context)
 
     def evaluate_all(self, context: Mapping[str, Any], speaker: Speaker) -> list[Answer]:
         """See `Apps`."""
-        return [self._evaluate(key, context) for key in sorted(self.flags.keys) if speaker.may_read_flag(key)]
+        keys = [key for key in self.flags.keys if speaker.may_read_flag(key)]
+        self.evaluated.update(keys)
+        return [self._evaluate(key, context) for key in keys]
 
     def _evaluate(self, key: str, context: Mapping[str, Any]) -> Answer:
         pinned = self.pinning.answer(key)
@@ -175,7 +181,7 @@ class Personalizing:
             return [minute]
         context = self._now()["context"]
         parts = ((context[group], name) for group, _, name in (one.partition(".") for one in read))
-        return [minute, *(_part(whole, name) for whole, name in parts)]
+        return [minute, *(part.get(name) if name else part for part, name in parts)]
 
     def read_by(self, key: str, group: str) -> set[str]:
         """Names of a group that a flag's targeting may look up."""
@@ -192,9 +198,9 @@ class Personalizing:
 
     def explain(self, key: str, context: Mapping[str, Any], speaker: Speaker) -> dict[str, Any] | Failure:
         """See `Apps`."""
-        answer = self.evaluate(key, context, speaker)
-        if isinstance(answer, Failure) and answer.code is FlagError.FLAG_NOT_FOUND:
-            return answer
+        if key not in self._reads or not speaker.may_read_flag(key):
+            return Failure(key, FlagError.FLAG_NOT_FOUND, _NOT_FOUND)
+        answer = self._evaluate(key, context)
         return explain(self, self._device, answer, speaker)
 
     def experiments(self) -> list[dict[str, Any]]:
@@ -260,10 +266,3 @@ def _reads_time(flag: Flag, evaluators: Mapping[str, Any]) -> bool:
     """Whether its answer may be another one merely because time has passed: seen by the name that flagd gives it."""
     rule = msgspec.json.encode(flag.targeting)
     return b"$flagd" in rule or (b"$ref" in rule and b"$flagd" in msgspec.json.encode(evaluators))
-
-
-def _part(whole: Any, name: str) -> Any:
-    """What a flag reads of a group: one value, whether the device is in one segment, or all of it."""
-    if not name:
-        return whole
-    return name in whole if isinstance(whole, list) else whole.get(name)

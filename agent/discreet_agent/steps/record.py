@@ -64,6 +64,7 @@ class Recording:
             try:
                 self._store_all(outcomes, taken, fresh)
             except RetryableError:
+                self.admission.not_stored(taken)
                 self._layer.look_up_anew()  # the commit may have been kept all the same, and the sender sends again
                 raise
         else:  # nothing to store: count in memory, so that a flood of bad input costs no disk writes
@@ -91,8 +92,13 @@ class Recording:
         self._may_be_retracted = self._store.seen.any_retracted()
         outcomes: list[Event | Refused] = []
         for batch in batches:
-            outcomes += [self._refuse_known(admitted, fresh) for admitted in self.admission.admit(batch)]
+            outcomes += [
+                self._refuse_known(admitted, fresh) for admitted in self.admission.admit(batch, self._is_known)
+            ]
         return outcomes, fresh
+
+    def _is_known(self, event: Event) -> bool:
+        return event.id is not None and self._layer.is_known(self._layer.digest(event.sender, event.id))
 
     def _refuse_known(self, event: Event | Refused, fresh: Digests) -> Event | Refused:
         if isinstance(event, Refused) or event.id is None:
@@ -128,6 +134,7 @@ class Recording:
             self._write_refusals()
         self._unwritten.clear()
         self._layer.learn(fresh.values())
+        self.admission.stored(events)
         if arrival.is_dated:
             self._watching.take(events)
 
