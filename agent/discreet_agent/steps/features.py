@@ -14,7 +14,6 @@ from discreet_agent.features.states import NOT_UNDOABLE
 from discreet_agent.steps.alive import Living
 from discreet_agent.store.deletions import Deletion, Why
 from discreet_agent.store.features import Built, FeatureRow
-from discreet_contract.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -103,11 +102,12 @@ class Featuring:
     def _stored(self, signal: str, since: int, kept: _Kept) -> Iterator[list[Event]]:
         """Events that are still kept, by block; what a damaged block held is missing, and said to be."""
         for block in self._store.raw.counted(signal, since):
-            try:
-                yield self._store.raw.open(block)
-            except StoreError:
+            events = self._store.raw.readable(block)
+            if events is None:
                 self._store.count("blocks_unreadable", signal)
                 kept.complete_since = self._device.clock.now_ms() // 1000
+            else:
+                yield events
 
     # --- events ----------------------------------------------------------------------------
 
