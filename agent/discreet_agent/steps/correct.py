@@ -44,7 +44,7 @@ class Correcting:
 
     def _find(self, correction: Event, digest: bytes) -> tuple[Block, list[Event], Event] | None:
         for block in self._store.raw.holding(digest, correction.signal):
-            events = self._store.raw.open(block)
+            events = self._store.raw.readable(block) or []
             for event in events:
                 if (event.id, event.sender) == (correction.retracts, correction.sender):
                     return block, events, event
