@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-DIGEST_BYTES = 8
 _decoder = msgspec.msgpack.Decoder(list[Event])
 
 
