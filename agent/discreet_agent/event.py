@@ -105,6 +105,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True):
     id: str | None = None
     retracts: str | None = None  # id of the event that this one takes back; such an event says nothing else
     sender: str = ""  # as in `Batch`
+    late: tuple[str, ...] = ()  # metrics that do not count it: their window was closed when it came
 
     def __repr__(self) -> str:
         return f"<Event {self.signal} with {len(self.fields)} fields>"

@@ -6,15 +6,15 @@ keys, receipt keys.
 
 from __future__ import annotations
 
-import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlite_utils import Database
 
+from discreet_agent.store.connection import connect_for_reading
 from discreet_agent.store.keys import KEYS, KeyRing, handed_over
 from discreet_agent.store.raw import RawLog
-from discreet_contract.errors import ConfigError
+from discreet_contract.errors import ConfigError, CorruptStoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 
 DATABASE = "agent.db"
 _SEALED = {"raw_blocks", "raw_blocks_unsealed"}
+_NEVER_SAID = {"retracts", "late"}
 _SECRET = {"receipt_key"}
-_PACKED = {("meta", "value"), ("tallies", "state")}
+_PACKED = {
+    *(("meta", "value"), ("tallies", "state"), ("baselines", "means"), ("feature_states", "state")),
+    *(("pins", "value"), ("flag_marks", "value"), ("flag_marks", "former_value")),
+}
 
 
 def open_for_reading(state_dir: Path) -> Database:
@@ -31,7 +35,7 @@ def open_for_reading(state_dir: Path) -> Database:
     path = state_dir / DATABASE
     if not path.exists():
         raise ConfigError(f"no database at {path}", hint="run the agent once, or name its configuration with --config")
-    return Database(sqlite3.connect(f"file:{path}?mode=ro", uri=True))
+    return Database(connect_for_reading(path))
 
 
 def export(state_dir: Path) -> Iterator[dict[str, Any]]:
@@ -39,9 +43,14 @@ def export(state_dir: Path) -> Iterator[dict[str, Any]]:
     database = open_for_reading(state_dir)
     keys = KeyRing(state_dir / KEYS, handed_over())
     keys.open()
-    for event in RawLog(database.conn, keys).events():
-        fields = {name: value for name, value in msgspec.structs.asdict(event).items() if name != "retracts"}
-        yield {"table": "raw_events"} | fields
+    raw = RawLog(database.conn, keys)
+    for block in raw.every():
+        events = raw.readable(block)
+        if events is None:
+            yield {"table": "raw_events_damaged", "signal": block.bucket.signal, "events": block.events}
+        for event in events or ():
+            fields = {name: value for name, value in msgspec.structs.asdict(event).items() if name not in _NEVER_SAID}
+            yield {"table": "raw_events"} | fields
     for name in database.table_names():
         if name not in _SEALED:
             for row in database[name].rows:
@@ -53,9 +62,12 @@ def export(state_dir: Path) -> Iterator[dict[str, Any]]:
 
 def describe_tables(state_dir: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Each table with its rows, and what SQLite's own check finds wrong (nothing in a sound database)."""
-    database = open_for_reading(state_dir)
-    tables = [{"table": name, "rows": database[name].count} for name in database.table_names()]
-    found = [text for [text] in database.execute("PRAGMA integrity_check").fetchall() if text != "ok"]
+    try:
+        database = open_for_reading(state_dir)
+        tables = [{"table": name, "rows": database[name].count} for name in database.table_names()]
+        found = [text for [text] in database.execute("PRAGMA integrity_check").fetchall() if text != "ok"]
+    except CorruptStoreError as exc:
+        return [], [str(exc)]
     return tables, found
 
 

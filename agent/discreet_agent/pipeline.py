@@ -73,6 +73,7 @@ class Pipeline:
         self._forgetting = Forgetting(device, store, self._layer, self._enriched, self._time)
         self._dating = Dating(device, store, self._layer, deriving)
         self._merging = Merging(store, self._layer)
+        self._passes = 0  # of tidying, the last one begun
         self._purging = Purging(store, self._layer, self._tallying, self._enriched, self._forgetting)
 
     def adopt(self, policy: VerifiedPolicy) -> None:
@@ -127,6 +128,7 @@ class Pipeline:
             self.trials.write_repeats()
             with self._store.transaction():
                 self.features.living.save()
+                self._layer.write_clock()
 
     @property
     def admission(self) -> Admission:
@@ -185,9 +187,20 @@ class Pipeline:
         return sum(self.tidy())
 
     def tidy(self) -> Iterator[int]:
-        """The same in small steps, between which events may be received; each yields how many events it forgot."""
+        """The same in small steps, between which events may be received; each yields how many events it forgot.
+
+        Ends early where the owner says off or purges meanwhile: what it had found to do is then out of date.
+        """
         if self._device.why_off is not None:
             return
+        self._passes += 1
+        this = self._passes
+        for gone in self._tidy():
+            yield gone
+            if this != self._passes or self._device.why_off is not None:
+                return
+
+    def _tidy(self) -> Iterator[int]:
         self._recording.write_refusals()
         self._layer.seal_old()
         yield from self._forgetting.steps()
@@ -199,6 +212,8 @@ class Pipeline:
     def purge(self, purge: Purge) -> int:
         """Forget what the owner says, now, also while recording is off; returns how many raw events went."""
         self.admission.drop_pending()
+        self._passes += 1
+        self._watching.forget(purge.signal)
         gone = self._purging.purge(purge)
         self.personal.begin_anew()
         return gone

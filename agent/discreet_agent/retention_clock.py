@@ -29,6 +29,7 @@ class HighWater(msgspec.Struct, frozen=True, array_like=True):
     boot_ms: int
     is_settled: bool  # it is known how long the device was off before this boot
     held_ms: int  # uptime for which the wall clock has been off without confirmation
+    is_ahead: bool = False  # of what is known to have passed
 
     @classmethod
     def first(cls, clock: Clock) -> Self:
@@ -57,14 +58,16 @@ class RetentionClock:
         elapsed = max(boot_ms - mark.boot_ms, 0) if is_same_boot else boot_ms
         ms, offset_ms, is_settled = mark.ms + elapsed, mark.offset_ms, is_same_boot and mark.is_settled
         lead = wall_ms - (ms + offset_ms)
-        held_ms = (mark.held_ms if is_same_boot else 0) + elapsed if abs(lead) > TOLERANCE_MS else 0
+        held_ms = self._held_before(lead, is_same_boot=is_same_boot) + elapsed if abs(lead) > TOLERANCE_MS else 0
         if abs(lead) <= TOLERANCE_MS or self._is_confirmed(wall_ms, held_ms):
             if is_settled or lead < 0:  # the wall clock moved, no time was lost
                 offset_ms += lead if abs(lead) > TOLERANCE_MS else 0
             else:  # so long it was off
                 ms += lead
             is_settled = True
-        self._mark = HighWater(ms, offset_ms, boot_id, boot_ms, is_settled=is_settled, held_ms=held_ms)
+        self._mark = HighWater(
+            ms, offset_ms, boot_id, boot_ms, is_settled=is_settled, held_ms=held_ms, is_ahead=lead > 0
+        )
         return ms
 
     def of(self, wall_ms: int) -> int:
@@ -107,6 +110,15 @@ class RetentionClock:
         self.now_ms()
         self._saved = self._mark
         return self._mark
+
+    def _held_before(self, lead_ms: int, *, is_same_boot: bool) -> int:
+        """Uptime that counts for the present hold; an absence that was not believed yet goes on over boots.
+
+        Else a machine that is switched off each night would never count its nights, and keep data three times as long.
+        """
+        mark = self._mark
+        is_absence = lead_ms > 0 and mark.is_ahead and not mark.is_settled
+        return mark.held_ms if is_same_boot or is_absence else 0
 
     def _is_confirmed(self, wall_ms: int, held_ms: int) -> bool:
         is_signed = self._signed_ms > 0 and abs(self._signed_ms - wall_ms) <= TOLERANCE_MS

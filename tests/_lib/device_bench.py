@@ -102,6 +102,12 @@ def opening(at: float, **changes) -> EventLine:
     return EventLine(**(line | changes))
 
 
+def damage_block(device: OpenDevice, number: int = 1) -> None:
+    """The flash forgets what it was told: one block's body is nonsense, in a database that SQLite finds sound."""
+    with device.store.transaction():
+        device.store.connection.execute("UPDATE raw_blocks SET body = zeroblob(length(body)) WHERE id = ?", (number,))
+
+
 @dataclass
 class MachineClock:
     """A machine whose wall clock can be set to anything while true time passes and its counter counts."""

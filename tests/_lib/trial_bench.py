@@ -9,14 +9,15 @@ PARTS = """
 flags:
   autoplay: {{state: ENABLED, variants: {{"on": true, "off": false}}, defaultVariant: "off"}}
   rows: {{state: ENABLED, variants: {{"on": true, "off": false}}, defaultVariant: "off"}}
-layers: {{playback: {{holdout: {holdout}, why: in tests}}, other: {{holdout: 0%, why: in tests}}}}
+{flags}layers: {{playback: {{holdout: {holdout}, why: in tests}}, other: {{why: in tests}}, {layers}}}
 cohorts: {{young: {{installed_from: 2023-11-01, why: in tests}}}}
 experiments: {experiments}
 kill: {{experiments: {killed}}}
 metrics:
-  plays: {{from: playback.stopped, per_device: any, type: binary, window: 1d, epsilon: 1.0, by: [experiments],
+  plays: {{from: playback.stopped, per_device: any, type: binary, window: 1d, epsilon: 1.0, by: {by},
     owner: a@b.c, why: in tests}}
 """
+FLAG = '{state: ENABLED, variants: {"on": true, "off": false}, defaultVariant: "off"}'
 TRIAL = {
     "hypothesis": "In tests, something moves by half within a day of the beginning.",
     "layer": "playback",
@@ -35,9 +36,18 @@ def trial(**changes):
     return TRIAL | {"salt": "first-2023-x7qk"} | changes
 
 
-def trial_policy(version=1, *, holdout="0%", killed=(), consent="managed", **experiments):
-    """A signed policy with these experiments."""
-    rest = PARTS.format(experiments=json.dumps(experiments), holdout=holdout, killed=json.dumps(killed))
+def trial_policy(version=1, *, holdout="0%", killed=(), consent="managed", by="[experiments]", **experiments):
+    """A signed policy with these experiments, and the layers and flags that they name."""
+    layers = {item["layer"] for item in experiments.values()} - {"playback", "other"}
+    flags = {item["flag"] for item in experiments.values()} - {"autoplay", "rows"}
+    rest = PARTS.format(
+        experiments=json.dumps(experiments),
+        holdout=holdout,
+        killed=json.dumps(killed),
+        by=by,
+        layers=", ".join(f"{name}: {{why: in tests}}" for name in sorted(layers)),
+        flags="".join(f"  {name}: {FLAG}\n" for name in sorted(flags)),
+    )
     return personal_policy(features={}, version=version, consent=consent, rest=rest)
 
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from device_bench import HOUR, START, Bench, make_policy_with, opening
+from device_bench import HOUR, ROOT, START, Bench, damage_block, make_policy_with, make_signed, opening
 from discreet_agent.event import EventRefusal
 from discreet_agent.tally import conclude
+from discreet_contract.policy.release import verify_policy
 
 
 def retraction(at, of, **changes):
@@ -141,6 +142,73 @@ def test_any_order_of_events_and_corrections_gives_the_same_as_what_remains(tmp_
     assert sorted(event.id for event in device.store.raw.events()) == sorted(event.id for event in left)
     bench.close()
     oracle.close()
+
+
+def test_a_damaged_block_stops_no_correction(bench, device):
+    """What it held cannot be taken back, and the answer says so; whatever else is kept can be."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1, id="a")])
+    device.pipeline.record([opening(START + 2, id="b")])
+    damage_block(device)
+    assert reasons(device.pipeline.record([retraction(START + 3, "a")])) == [EventRefusal.RETRACT_FORGOTTEN]
+    assert device.pipeline.record([retraction(START + 3, "b")]) == [None]
+    assert value(device, "openings") == 1
+
+
+def test_what_cannot_be_counted_anew_stays_as_it_was(tmp_path):
+    """A greatest value among damaged blocks: the correction is not applied to it, and counted."""
+    bench = Bench(tmp_path / "state", policy=make_policy_with("max"))
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1, id="a", fields={"seconds": 20, "side": "left"})])
+    device.pipeline.record([opening(START + 2, id="b", fields={"seconds": 30, "side": "left"})])
+    damage_block(device)
+    assert device.pipeline.record([retraction(START + 3, "b")]) == [None]
+
+    assert value(device, "measured") == 60  # in halves
+    counters = device.store.counters()
+    assert counters["corrections_not_applied"] == {"measured": 1}
+    assert counters["blocks_unreadable"] == {"door.opened": 1}
+    bench.close()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_came_too_late_to_count_takes_nothing_from_the_next_window(bench, device, restart):
+    """It was never in the released summary, so nothing has to be made up for."""
+    bench.at(START + HOUR + 61)
+    device.pipeline.close_windows()
+    device.pipeline.record([opening(START + 6, id="late"), opening(START + HOUR + 1, id="in time")])
+    device.pipeline.record([opening(START + HOUR + 5)] * 3)
+    device = bench.open() if restart else device
+    assert device.pipeline.record([retraction(START + HOUR + 60, "late")]) == [None]
+    assert value(device, "openings", START + HOUR) == 4
+    assert "corrections_carried" not in device.store.counters()
+    assert device.pipeline.record([retraction(START + HOUR + 60, "in time")]) == [None]
+    assert value(device, "openings", START + HOUR) == 3
+
+
+def test_a_window_that_was_never_released_is_not_made_up_for(tmp_path):
+    """Metrics that take turns: where it was not a metric's turn, no summary counts what is taken back."""
+    kinds = ("type: count, bounds: [0, 10]", "type: category")
+    edits = tuple((f"{kind}, window", f"{kind}, rotate: g, window") for kind in kinds)
+    policy = verify_policy(make_signed(edits=edits), [ROOT.verify_key.encode().hex()])
+    bench = Bench(tmp_path / "state", policy=policy)
+    device = bench.open()
+    device.pipeline.close_windows()
+    for hour in range(12):
+        start = START + hour * HOUR
+        bench.at(start + 10)
+        device.pipeline.record([opening(start + 1, id=f"{hour}")])
+        bench.at(start + HOUR + 61)
+        device.pipeline.close_windows()
+        device.pipeline.record([opening(start + HOUR + 2), opening(start + HOUR + 3)])
+        device.pipeline.record([retraction(start + HOUR + 4, f"{hour}")])
+        is_released = device.store.ledger.holds("openings", start)
+        assert value(device, "openings", start + HOUR) == 2 - is_released
+    carried = device.store.counters()["corrections_carried"]["openings"]
+    assert carried == len([entry for entry in device.store.ledger.entries() if entry.metric == "openings"]) < 12
+    bench.close()
 
 
 @pytest.mark.parametrize("reduction", ["max", "last", "sum", "active_days"])

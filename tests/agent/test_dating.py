@@ -2,7 +2,7 @@
 
 import pytest
 
-from device_bench import HOUR, START, Bench, MachineClock, opening
+from device_bench import HOUR, START, Bench, MachineClock, damage_block, opening
 
 DAY = 86_400
 
@@ -84,3 +84,16 @@ def test_an_undated_event_can_be_taken_back(bench, device):
     bench.clock.set_wall(0)
     device.pipeline.forget()
     assert times(device) == []
+
+
+def test_a_damaged_block_is_dated_by_nobody_and_stops_nothing(bench, device):
+    """It goes, counted as what it is; the others get their times."""
+    bench.clock.wait(HOUR)
+    bench.clock.set_wall(-3 * HOUR)
+    for second in range(2):
+        device.pipeline.record([opening(now(bench) - second)])
+    damage_block(device)
+    bench.clock.set_wall(0)
+    device.pipeline.forget()
+    assert times(device) == [START + HOUR - 1]
+    assert device.store.counters()["events_never_dated"] == {"": 1}

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from device_bench import START
 from discreet_agent import known_ids
 from discreet_agent.known_ids import MOST_IDS, Digester, KnownIds, split_digests
 
@@ -76,3 +77,15 @@ def test_senders_and_devices_know_an_id_by_different_digests():
     assert len(made) == 5
     assert ours("app", "x") == ours("app", "x")
     assert split_digests(ours("", "x") + ours("", "y")) == [ours("", "x"), ours("", "y")]
+
+
+def test_ids_whose_events_are_gone_take_bounded_room_on_disk(bench, device):
+    """A busy sender under a short retention: no more ids are kept than memory may hold, the latest ones."""
+    bench.at(START + 10)
+    with device.store.transaction():
+        for number in range(30):
+            device.store.seen.keep(START, number.to_bytes(8, "big") * 20_000)
+    device.pipeline.forget()
+    kept = [digests for _, digests in device.store.seen.kept()]
+    assert sum(map(len, kept)) == 8 * MOST_IDS
+    assert kept[-1][:8] == (29).to_bytes(8, "big")

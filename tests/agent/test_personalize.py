@@ -286,6 +286,20 @@ def test_eligibility_acts_on_the_device_and_leaves_the_arm_on_reports(bench):
     assert device.pipeline.trials.arm_throughout("trial", NOW_MS // 1000 + 1, NOW_MS // 1000 + DAY) == arm
 
 
+@pytest.mark.parametrize(
+    "rule",
+    ['{"<": [{var: mean}, 5000]}', "{in: [binge, {var: segments}]}", "{var: segments.binge}", "{$ref: many}"],
+)
+def test_eligibility_reads_what_is_known_and_nothing_else(bench, rule):
+    """A mean of nothing is not below five thousand; segments count by path and as a list; shared conditions hold."""
+    shared = ("scores:\n", 'evaluators: {many: {">": [{var: seconds}, 3000]}}\nscores:\n')
+    bench.policy = policy(("ELIGIBLE", f"eligible: {rule}"), shared)
+    device = opened(bench)
+    assert device.pipeline.personal.track([Exposure("autoplay")], ANYONE) == [Seen.NO_EXPERIMENT]
+    record(device, played(NOW - 9, seconds=3500))
+    assert device.pipeline.personal.track([Exposure("autoplay")], ANYONE) == [Seen.NOTED]
+
+
 def test_an_announced_experiment_begins_on_its_day(bench):
     bench.policy = policy(("start: 2023-11-01", "start: 2023-11-25"))
     device = opened(bench)

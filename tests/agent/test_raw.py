@@ -1,17 +1,22 @@
 """The raw log: sealed, in buckets, merged, forgotten with its keys; never longer than promised."""
 
+import sqlite3
+import time
 import zlib
+from contextlib import closing
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_bench import HOUR, START, Bench, MachineClock, make_policy, opening
+from device_bench import HOUR, ROOT, START, Bench, MachineClock, make_policy, make_signed, opening
+from discreet_agent.consent import Word, write_word
 from discreet_agent.event import Event
 from discreet_agent.steps.device import Limits
 from discreet_agent.store.keys import KEYS, KeyRing, unseal
 from discreet_agent.store.raw import Arrival, by_bucket
 from discreet_contract.durations import grain
+from discreet_contract.policy.release import verify_policy
 
 DAY = 86_400
 
@@ -221,3 +226,60 @@ def test_what_is_asked_at_every_pass_does_not_read_every_block(device):
         "EXPLAIN QUERY PLAN SELECT id FROM raw_blocks WHERE undated = 1 AND boot = 7"
     ).fetchall()
     assert ["raw_blocks_undated" in step[-1] for step in plan] == [True]
+
+
+def test_nobody_waits_for_who_reads_the_database(bench, device):
+    """An export that is read slowly keeps the write-ahead log; the next pass cuts it."""
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1)])
+    with closing(sqlite3.connect(bench.folder / "agent.db")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM counters").fetchall()
+        device.pipeline.record([opening(START + 2)])
+        began = time.monotonic()
+        device.pipeline.forget()
+        assert time.monotonic() - began < 1
+        assert not device.store.truncate_log()
+    assert device.store.truncate_log()
+
+
+def test_off_ends_a_pass_that_has_begun(bench, device):
+    """P6: not one more write."""
+    bench.at(START + 10)
+    for number in range(600):
+        device.pipeline.record([opening(START + 1, id=f"{number}")])
+    bench.at(START + 4 * DAY)
+    passing = device.pipeline.tidy()
+    next(passing)
+    write_word(bench.folder, Word("off", bench.clock.now_ms()))
+    before = device.store.connection.total_changes
+    assert len(list(passing)) <= 1
+    assert device.store.connection.total_changes <= before + 600  # the step that was under way
+    before = device.store.connection.total_changes
+    assert list(device.pipeline.tidy()) == []
+    assert device.store.connection.total_changes == before
+
+
+def test_ids_are_known_for_their_week_though_blocks_were_merged(tmp_path):
+    """Blocks of another signal in between, a restart: what came in the last seven days is still refused."""
+    other = (
+        "  door.closed: {version: 1-0-0, role: observation, kind: outcome, sensitivity: interaction, why: in tests, "
+    )
+    other += "owner: tests@example.org, expires: 2030-01-01, retention: 30d, fields: {}}\n"
+    edits = (("    retention: 3d\n", "    retention: 30d\n"), ("metrics:\n", other + "metrics:\n"))
+    bench = Bench(tmp_path / "s", policy=verify_policy(make_signed(edits=edits), [ROOT.verify_key.encode().hex()]))
+    device = bench.open()
+    for hour in range(20):
+        at = START + hour * HOUR
+        bench.at(at)
+        device.pipeline.record([opening(at, id=f"e{hour}")])
+        if hour == 1:
+            device.pipeline.record([opening(at, signal="door.closed", version="1-0-0", fields={}, id="other")])
+    bench.at(START + 21 * HOUR)
+    device.pipeline.forget()
+    assert device.store.raw.size() == (2, 21)
+    bench.at(START + 7 * DAY + 10 * HOUR)
+    device = bench.open()
+    sent_again = [opening(START + hour * HOUR, id=f"e{hour}") for hour in (11, 19)]
+    assert None not in device.pipeline.record(sent_again)
+    bench.close()

@@ -139,3 +139,26 @@ def test_an_event_is_dated_by_its_age(clock):
     clock.set_wall(-365 * DAY)
     clock.wait(100)
     assert retention.of(clock.now_ms() - 10_000) == retention.now_ms() - 10_000
+
+
+def test_a_machine_that_is_off_each_night_counts_its_nights(clock):
+    """Offline for good, never up for a whole day: after a day of uptime in all, the absence is believed."""
+    retention = RetentionClock(clock, None)
+    for _ in range(9):
+        clock.wait(8 * 3600)
+        kept = retention.save()
+        clock.reboot(off_seconds=16 * 3600)
+        retention = RetentionClock(clock, kept)
+    assert passed(retention) > 6 * DAY
+
+
+def test_a_clock_moved_by_mistake_is_held_anew_at_the_next_boot(clock):
+    """What was no absence is not made one by switching off."""
+    retention = RetentionClock(clock, None)
+    clock.set_wall(365 * DAY)
+    clock.wait(DAY - 3600)
+    kept = retention.save()
+    clock.reboot(off_seconds=60)
+    retention = RetentionClock(clock, kept)
+    clock.wait(2 * 3600)
+    assert passed(retention) == DAY + 3600

@@ -41,7 +41,7 @@ def _contains(needle: Any = None, within: Any = None, *_: Any) -> bool:
     if isinstance(within, str):
         return text(needle) in within
     if isinstance(within, Names):
-        return isinstance(needle, str) and needle in within
+        return isinstance(needle, str) and within.get(needle) is True
     return isinstance(within, list) and any(strictly_equal(needle, item) for item in within)
 
 

@@ -55,7 +55,7 @@ class SegmentState:
 
 
 class Names(dict[str, bool]):
-    """What holds: name → true. Rules read it as `{var: segments.binge}` and as `{in: [binge, {var: segments}]}`."""
+    """Name → whether it holds. Rules read it as `{var: segments.binge}` and as `{in: [binge, {var: segments}]}`."""
 
 
 class Reason(StrEnum):

@@ -70,7 +70,7 @@ class Correcting:
         outcomes: dict[int, Refused | None],
     ) -> list[Event]:
         """Take what is named out of a block; returns what was counted of it, and notes outcomes."""
-        events = self._store.raw.open(block)
+        events = self._store.raw.readable(block) or []
         here = {(event.id, event.sender) for event in events}
         gone: set[tuple[str | None, str]] = set()
         for index, correction in named:

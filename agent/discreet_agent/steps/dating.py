@@ -48,11 +48,12 @@ class Dating:
         arrival = self._layer.arrival()
         behind_ms = (arrival.wall_ms - arrival.boot_ms) - (block.wall_ms - block.boot_ms)
         retention = self._layer.retention.get(block.bucket.signal)
-        events = [_moved(event, behind_ms) for event in self._store.raw.open(block)]
+        events = [_moved(event, behind_ms) for event in self._store.raw.readable(block) or ()]
         if retention is not None:
             earliest = arrival.wall_ms - retention * 1000
             latest = arrival.wall_ms + FUTURE_SKEW_MS
             events = [event for event in events if earliest < event.time_ms <= latest]
+        events = [*self._deriving.marked(events)]
         grouped = self._layer.bucketed(events, arrival) if retention is not None else {}
         self._deriving.prepare()
         with self._store.transaction():

@@ -25,6 +25,10 @@ class Deriving:
         """What needs a transaction of its own, before the one that brings in or takes back events."""
         self._featuring.prepare()
 
+    def marked(self, events: Sequence[Event]) -> Sequence[Event]:
+        """See `Tallying.marked`; before they are stored."""
+        return self._tallying.marked(events)
+
     def take(self, events: Sequence[Event]) -> None:
         """Count events."""
         groups = group_by_signal(events)

@@ -14,7 +14,6 @@ from discreet_agent.features.states import NOT_UNDOABLE
 from discreet_agent.steps.alive import Living
 from discreet_agent.store.deletions import Deletion, Why
 from discreet_agent.store.features import Built, FeatureRow
-from discreet_contract.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -103,11 +102,12 @@ class Featuring:
     def _stored(self, signal: str, since: int, kept: _Kept) -> Iterator[list[Event]]:
         """Events that are still kept, by block; what a damaged block held is missing, and said to be."""
         for block in self._store.raw.counted(signal, since):
-            try:
-                yield self._store.raw.open(block)
-            except StoreError:
+            events = self._store.raw.readable(block)
+            if events is None:
                 self._store.count("blocks_unreadable", signal)
                 kept.complete_since = self._device.clock.now_ms() // 1000
+            else:
+                yield events
 
     # --- events ----------------------------------------------------------------------------
 
@@ -222,11 +222,15 @@ class Featuring:
                 if died <= now:
                     self._forget_all(name, Why.EXPIRED)
                     continue
-            gone = self._store.features.forget(name, expired_at=now)
-            if gone[0]:
-                self._write_receipt(definition, gone, Why.EXPIRED)
-                self._kept.pop(name, None)
-                self.changes += 1
+            gone = [self._store.features.forget(name, expired_at=now)]
+            if self._layer.is_dated:  # a policy may keep them for a shorter time than when they were written
+                oldest = self._device.clock.now_ms() // 1000 - grid.kept - grid.width
+                gone.append(self._store.features.forget(name, before=oldest))
+            for some in gone:
+                if some[0]:
+                    self._write_receipt(definition, some, Why.EXPIRED)
+                    self._kept.pop(name, None)
+                    self.changes += 1
 
     def purge(self, signal: str | None, before_ms: int | None) -> None:
         """Forget what was made of a signal's events, or of all, up to a moment; the rest is built up again."""

@@ -152,8 +152,12 @@ class RawLayer:
     def save_clock(self) -> None:
         """Write down the retention clock; within a transaction."""
         if self.clock.is_news:
-            mark = self.clock.save()
-            self._store.remember(_FACT, [getattr(mark, name) for name in mark.__struct_fields__])
+            self.write_clock()
+
+    def write_clock(self) -> None:
+        """The same, news or not: before the agent stops."""
+        mark = self.clock.save()
+        self._store.remember(_FACT, [getattr(mark, name) for name in mark.__struct_fields__])
 
     def keep_clock(self) -> None:
         """The same in its own transaction, if it is news."""

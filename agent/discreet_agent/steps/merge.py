@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from discreet_contract.errors import StoreError
+from discreet_agent.store.keys import DamagedBlockError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +61,7 @@ class Merging:
             return 0
         try:
             events: list[Event] = [event for block in group for event in self._store.raw.open(block)]
-        except StoreError:
+        except DamagedBlockError:
             return 0
         with self._store.transaction():
             self._store.raw.replace(group, events)

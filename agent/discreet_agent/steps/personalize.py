@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from discreet_agent.personal.apps import Seen
-from discreet_agent.personal.coerce import LogicError, is_true
+from discreet_agent.personal.conditions import compile_condition, holds
 from discreet_agent.personal.flags import FlagSet
-from discreet_agent.personal.frame import Frame
-from discreet_agent.personal.logic import compile_rule
 from discreet_agent.personal.reads import GROUPS
 from discreet_agent.personal.scores import compile_score, score
 from discreet_agent.personal.values import Failure, FlagError, Names
@@ -67,7 +65,7 @@ class Personalizing:
         self._timed = {key for key, flag in rules.flags.items() if _reads_time(flag, rules.evaluators)}
         self._scores = {name: compile_score(name, item) for name, item in rules.scores.items()}
         self._eligible = {
-            name: compile_rule(experiment.eligible)
+            name: compile_condition(experiment.eligible, rules.evaluators)
             for name, experiment in rules.experiments.items()
             if experiment.eligible is not None
         }
@@ -114,14 +112,15 @@ class Personalizing:
     def _now(self) -> dict[str, Any]:
         """What conditions may read, worked out at most once a second while nothing comes in."""
         now_ms = self._layer.clock.expected_wall_ms
-        moment = (self.features_of.changes, now_ms // 1000, self._store.undone)
+        trials = self._trials.arms()
+        moment = (self.features_of.changes, now_ms // 1000, self._store.undone, trials)
         if self._remembered is None or self._remembered[0] != moment:
             features = {name: self.features_of.read(name).value for name in self.features_of.definitions}
             scores = {name: self._score(name).value for name in self._scores}
             known: dict[str, Any] = {**features, **scores, "features": features, "scores": scores}
             states = self.stays.judge(known, now_ms)
             inside = Names({name: True for name, state in sorted(states.items()) if state.is_inside})
-            known |= {"segments": {name: state.is_inside for name, state in states.items()}}
+            known |= {"segments": Names({name: state.is_inside for name, state in states.items()})}
             known |= {name: state.is_inside for name, state in states.items()}
             arms = self._arms(known)
             context = {"features": features, "scores": scores, "segments": inside, "experiments": arms}
@@ -134,13 +133,9 @@ class Personalizing:
         return {name: arm for name, arm in arms.items() if self._is_eligible(name, known)}
 
     def _is_eligible(self, experiment: str, known: Mapping[str, Any]) -> bool:
-        rule = self._eligible.get(experiment)
-        if rule is None:
-            return True
-        try:
-            return is_true(rule(known, Frame(known, "", self._device.clock.now_ms)))
-        except LogicError:
-            return False
+        """Not while nobody can say: a device without the feature that decides is shown the default."""
+        condition = self._eligible.get(experiment)
+        return condition is None or holds(condition, known, self._device.clock.now_ms()) is True
 
     # --- flags -----------------------------------------------------------------------------
 

@@ -156,7 +156,7 @@ class Pinning:
         return [
             event.time_ms
             for block in self._store.raw.counted(guard.signal, since)
-            for event in self._store.raw.open(block)
+            for event in self._store.raw.readable(block) or ()
             if event.time_ms >= earliest and concerns(guard, guard.signal, event.fields)
         ]
 

@@ -115,8 +115,10 @@ class Recording:
         return event
 
     def _store_all(self, outcomes: list[Event | Refused], taken: Sequence[Event], fresh: Digests) -> None:
-        events = [event for event in taken if event.retracts is None]
+        events: Sequence[Event] = [event for event in taken if event.retracts is None]
         arrival = self._layer.arrival()
+        if arrival.is_dated:
+            events = self._deriving.marked(events)
         grouped = self._layer.bucketed(events, arrival)
         dropped = self.admission.take_dropped()
         self._deriving.prepare()

@@ -77,6 +77,17 @@ class Watching:
                 if values:
                     self._take_values(signal, field, values)
 
+    def forget(self, signal: str | None) -> None:
+        """Forget what is in memory of one signal or of all: the present hour says nothing then."""
+        meant = [name for name in self._numbers if signal in {None, name}]
+        for name in meant:
+            self._runs.pop(name, None)
+        self._found = [finding for finding in self._found if finding.signal not in meant]
+        left = [finding for finding in self.findings if finding.signal not in meant]
+        self.findings = deque(left, maxlen=MOST_FINDINGS)
+        self._begin(self._hour)
+        self._covered_ms = -HOUR_SECONDS * 1000
+
     def _take_values(self, signal: str, field: str, values: list[float]) -> None:
         total, number = self._sums.get((signal, field), (0.0, 0))
         self._sums[signal, field] = (total + sum(values), number + len(values))

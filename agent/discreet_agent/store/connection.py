@@ -97,8 +97,17 @@ class Connection(sqlite3.Connection):
 
 def connect(path: Path) -> Connection:
     """Open or make the database; writes go through explicit transactions."""
+    return _connected(path, path)
+
+
+def connect_for_reading(path: Path) -> Connection:
+    """Open the database beside whoever writes to it."""
+    return _connected(path, f"{path.resolve().as_uri()}?mode=ro")
+
+
+def _connected(path: Path, place: Path | str) -> Connection:
     try:
-        connection = sqlite3.connect(path, isolation_level=None, factory=Connection)
+        connection = sqlite3.connect(place, isolation_level=None, factory=Connection, uri=isinstance(place, str))
     except sqlite3.Error as exc:
         raise translated(exc, path) from exc
     connection.path = path

@@ -62,6 +62,10 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
 _decoder = msgspec.msgpack.Decoder(list[_Kept])
 
 
+class DamagedBlockError(StoreError):
+    """A block that is not what was sealed: the flash has forgotten it before its time."""
+
+
 def seal(key: bytes, bucket: Bucket, content: bytes) -> bytes:
     """Nonce and XChaCha20-Poly1305 ciphertext, bound to the bucket."""
     nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -69,11 +73,11 @@ def seal(key: bytes, bucket: Bucket, content: bytes) -> bytes:
 
 
 def unseal(key: bytes, bucket: Bucket, body: bytes) -> bytes:
-    """The content. Raises StoreError where the body is not what was sealed."""
+    """The content. Raises DamagedBlockError where the body is not what was sealed."""
     try:
         return aead_open(body[_NONCE_BYTES:], _said(bucket), body[:_NONCE_BYTES], key)
     except (CryptoError, ValueError) as exc:
-        raise StoreError("a block of raw events is damaged", hint="it is forgotten with its retention") from exc
+        raise DamagedBlockError("a block of raw events is damaged", hint="it is forgotten with its retention") from exc
 
 
 def fingerprint(key: bytes) -> str:

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from discreet_agent.event import Event
-from discreet_agent.store.keys import Bucket, KeyRing, seal, unseal
+from discreet_agent.store.keys import Bucket, DamagedBlockError, KeyRing, seal, unseal
 from discreet_contract.durations import grain
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-DIGEST_BYTES = 8
 _decoder = msgspec.msgpack.Decoder(list[Event])
 
 
@@ -139,17 +138,28 @@ class RawLog:
         for block in self._blocks(where, (signal, signal, since)):
             yield from self.open(block)
 
+    def every(self) -> Iterator[Block]:
+        """Every block still kept, in the order of arrival."""
+        return self._blocks("true", ())
+
     def counted(self, signal: str, since: int = 0) -> Iterator[Block]:
         """Blocks of a signal, but those that came in under a clock known to be wrong: nothing counts their events."""
         return self._blocks("signal = ? AND start + length > ? AND NOT undated", (signal, since))
 
     def open(self, block: Block) -> list[Event]:
-        """A block's events; none where its key is gone. Raises StoreError where it is damaged."""
+        """A block's events; none where its key is gone. Raises DamagedBlockError."""
         key = self._keys.find(block.bucket)
         if key is None:
             return []
         [body] = self._connection.execute("SELECT body FROM raw_blocks WHERE id = ?", (block.id,)).fetchone()
         return _decoder.decode(zlib.decompress(unseal(key, block.bucket, body)))
+
+    def readable(self, block: Block) -> list[Event] | None:
+        """The same; None where it is damaged. One bad cell of flash must not stop what else there is to do."""
+        try:
+            return self.open(block)
+        except DamagedBlockError:
+            return None
 
     def holding(self, digests: Sequence[bytes], signal: str) -> dict[int, list[bytes]]:
         """Which of these ids each block of a signal holds (or, rarely, bytes that look like one), by the block's id."""
@@ -219,14 +229,14 @@ class RawLog:
 
         The ids of what is left out stay, so that a resend is still recognised.
         """
-        first = blocks[0]
+        first, last = blocks[0], blocks[-1]  # the last one's id: `ids_since` reads blocks in the order of arrival
         arrived, ids = self._taken_out(blocks)
         body = self._sealed(first.bucket, events)
         row = self._open_bucket(first.bucket, 2**62, len(events), len(body))
         self._connection.execute(
             "INSERT INTO raw_blocks (id, bucket, events, undated, boot, boot_ms, wall_ms, arrived, ids, body) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (first.id, row, len(events), first.undated, first.boot, first.boot_ms, first.wall_ms, arrived, ids, body),
+            (last.id, row, len(events), first.undated, first.boot, first.boot_ms, first.wall_ms, arrived, ids, body),
         )
 
     def take_out(self, block: Block) -> Gone:
@@ -247,6 +257,10 @@ class RawLog:
             )
             arrived, ids = max(arrived, row[3]), ids + row[4]
         return arrived, ids
+
+    def owe_receipt(self, bucket_id: int, events: int) -> None:
+        """So many events of a bucket that is forgotten next are gone already; its receipt shall count them."""
+        self._connection.execute("UPDATE raw_buckets SET events = events + ? WHERE id = ?", (events, bucket_id))
 
     def doom(self, bucket_id: int, why: str, key_fingerprint: str | None) -> None:
         """Say that a bucket is being forgotten; its key may be destroyed when this is on disk."""

@@ -182,9 +182,19 @@ class Store:
                 raise
             raise translated(exc, self._path) from exc
 
-    def truncate_log(self) -> None:
-        """Fold the write-ahead log back and cut it, so that deleted rows do not live on in it."""
-        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    def truncate_log(self) -> bool:
+        """Fold the write-ahead log back and cut it, so that deleted rows do not live on in it.
+
+        False where somebody reads the database just now: that is not waited for, since events come in meanwhile.
+        """
+        connection = self.connection
+        [patience] = connection.execute("PRAGMA busy_timeout").fetchone()
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            [is_busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {patience}")
+        return not is_busy
 
     def used_bytes(self) -> int:
         """What the database's content takes; freed pages do not count."""

@@ -66,6 +66,10 @@ class Tallies:
         """Forget the states of a metric's windows that start at `up_to` or before, under every version."""
         self._connection.execute("DELETE FROM tallies WHERE metric = ? AND window_start <= ?", (metric, up_to))
 
+    def drop_former(self, metric: str, version: str) -> None:
+        """Forget what was counted under other definitions of a metric: nobody will close those windows."""
+        self._connection.execute("DELETE FROM tallies WHERE metric = ? AND version <> ?", (metric, version))
+
     def keep_only(self, metrics: Iterable[str]) -> None:
         """Forget metrics that have left the policy: their states are raw, and nobody will close them."""
         kept = set(metrics)
@@ -96,6 +100,11 @@ class Tallies:
                 scheduled.next_window,
             ),
         )
+
+    def closed_until(self) -> int:
+        """Second before which some metric's windows have been dealt with; 0 where none is scheduled."""
+        [until] = self._connection.execute("SELECT coalesce(max(next_window), 0) FROM schedule").fetchone()
+        return int(until)
 
     def close_until(self, metric: str, next_window: int) -> None:
         """Every window before `next_window` has been dealt with."""

@@ -210,8 +210,8 @@ MEANINGS: dict[str, str] = {
         "Who is drawn from, by public facts only: `platform`, `release`, `cohorts.<name>`. Anything else is an error."
     ),
     "Experiment.eligible": (
-        "Who is shown a variant, by features, scores and segments. Acts on the device; enters a report only inside the "
-        "randomised value."
+        "Who is shown a variant, by features, scores and segments; nobody while one that it reads has no value. Acts "
+        "on the device; enters a report only inside the randomised value."
     ),
     "Experiment.slots": (
         'Which positions of its layer it has, like `["10%-30%"]`, as many as its `traffic`. Empty: the lowest that are '

@@ -424,10 +424,11 @@ def test_a_loop_within_a_loop_is_paid_for():
 
 def test_names_that_hold_are_read_by_path_and_as_a_list():
     """As the agent gives segments; other mappings are no lists, as in JavaScript."""
-    context = {"segments": Names({"binge": True}), "plain": {"binge": True}}
+    context = {"segments": Names({"binge": True, "left": False}), "plain": {"binge": True}}
     assert run({"var": "segments.binge"}, context) is True
     assert run({"var": "segments.night"}, context) is None
     assert run({"in": ["binge", {"var": "segments"}]}, context) is True
-    assert run({"in": ["night", {"var": "segments"}]}, context) is False
+    for name in ("night", "left"):
+        assert run({"in": [name, {"var": "segments"}]}, context) is False
     assert run({"in": [["binge"], {"var": "segments"}]}, context) is False
     assert run({"in": ["binge", {"var": "plain"}]}, context) is False
