@@ -82,7 +82,7 @@ class Watching:
         meant = [name for name in self._numbers if signal in {None, name}]
         for name in meant:
             self._runs.pop(name, None)
-        self._stuck = [finding for finding in self._stuck if finding.signal not in meant]
+        self._found = [finding for finding in self._found if finding.signal not in meant]
         left = [finding for finding in self.findings if finding.signal not in meant]
         self.findings = deque(left, maxlen=MOST_FINDINGS)
         self._begin(self._hour)
