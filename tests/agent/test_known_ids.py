@@ -1,8 +1,9 @@
 """Known ids: what was added is known, until it is too old or there are too many."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from device_bench import START
 from discreet_agent import known_ids
 from discreet_agent.known_ids import MOST_IDS, Digester, KnownIds, split_digests
 
@@ -37,7 +38,8 @@ def test_beyond_the_bound_the_oldest_are_known_no_more():
     assert marked <= MOST_IDS
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=60), st.integers(0, 40))
+@example(arrivals=[(0, 1), (2, 0), (3, 1)], age=0)
+@given(arrivals=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=60), age=st.integers(0, 40))
 def test_ids_are_forgotten_by_age_give_or_take_a_day(arrivals, age):
     """What came within the window is known; what came a day before it is not."""
     known, now, came = KnownIds(), 0, {}
@@ -76,3 +78,15 @@ def test_senders_and_devices_know_an_id_by_different_digests():
     assert len(made) == 5
     assert ours("app", "x") == ours("app", "x")
     assert split_digests(ours("", "x") + ours("", "y")) == [ours("", "x"), ours("", "y")]
+
+
+def test_ids_whose_events_are_gone_take_bounded_room_on_disk(bench, device):
+    """A busy sender under a short retention: no more ids are kept than memory may hold, the latest ones."""
+    bench.at(START + 10)
+    with device.store.transaction():
+        for number in range(30):
+            device.store.seen.keep(START, number.to_bytes(8, "big") * 20_000)
+    device.pipeline.forget()
+    kept = [digests for _, digests in device.store.seen.kept()]
+    assert sum(map(len, kept)) == 8 * MOST_IDS
+    assert kept[-1][:8] == (29).to_bytes(8, "big")

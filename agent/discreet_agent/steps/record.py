@@ -142,12 +142,13 @@ class Recording:
 
     def _correct(self, outcomes: list[Event | Refused], fresh: Digests) -> None:
         """Corrections after all events of the group: what they take back may have come with them."""
-        for index, item in enumerate(outcomes):
-            if isinstance(item, Refused) or item.retracts is None:
-                continue
-            digest = self._layer.digest(item.sender, item.retracts)
-            is_known = (item.sender, item.retracts) in fresh or self._layer.is_known(digest)
-            refusal = self._correcting.take(item, is_known=is_known)
+        places = [index for index, item in enumerate(outcomes) if isinstance(item, Event) and item.retracts is not None]
+        corrections = [item for item in outcomes if isinstance(item, Event) and item.retracts is not None]
+
+        def is_known(correction: Event, digest: bytes) -> bool:
+            return (correction.sender, correction.retracts) in fresh or self._layer.is_known(digest)
+
+        for index, refusal in zip(places, self._correcting.take(corrections, is_known), strict=True):
             if refusal is not None:
                 outcomes[index] = refusal
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from discreet_agent.known_ids import MOST_IDS
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
+DIGEST_BYTES = 8
 MOST_RETRACTED = 10_000
 
 
@@ -44,14 +47,25 @@ class Seen:
         return self._connection.execute("SELECT 1 FROM retracted LIMIT 1").fetchone() is not None
 
     def forget(self, before: int) -> int:
-        """Forget what came before that second, and the oldest retractions beyond the bound; returns how many those."""
+        """Forget what came before that second, and the oldest beyond the bounds; returns how many retractions those."""
         self._connection.execute("DELETE FROM seen_ids WHERE arrived < ?", (before,))
+        self._forget_beyond(MOST_IDS * DIGEST_BYTES)
         self._connection.execute("DELETE FROM retracted WHERE at < ?", (before,))
         cursor = self._connection.execute(
             "DELETE FROM retracted WHERE digest IN (SELECT digest FROM retracted ORDER BY at DESC LIMIT -1 OFFSET ?)",
             (MOST_RETRACTED,),
         )
         return cursor.rowcount
+
+    def _forget_beyond(self, most_bytes: int) -> None:
+        """More than memory holds would only fill the disk: a busy sender's ids outgrow the events themselves."""
+        rows = self._connection.execute("SELECT id, length(digests) FROM seen_ids ORDER BY id DESC")
+        for number, size in rows:
+            most_bytes -= size
+            if most_bytes < 0:
+                rows.close()
+                self._connection.execute("DELETE FROM seen_ids WHERE id <= ?", (number,))
+                return
 
     def clear(self) -> None:
         """Forget all of them."""
