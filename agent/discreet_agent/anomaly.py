@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from math import sqrt
+from math import hypot, sqrt
 from typing import TYPE_CHECKING
 
 from discreet_agent.hours import WEEK_HOURS, Hour
@@ -118,8 +118,8 @@ def tempered(hour: Hour, former: Sequence[Hour], found: Sequence[Finding]) -> Ho
 def _side(value: float, former: Sequence[float], least_deviation: float) -> Kind | None:
     mean = sum(former) / len(former)
     freedom = len(former) - 1
-    variance = sum((other - mean) ** 2 for other in former) / freedom
-    deviation = max(sqrt(variance), least_deviation)
+    spread = hypot(*[other - mean for other in former])  # whose squares may be larger than floats are
+    deviation = max(spread / sqrt(freedom), least_deviation)
     distance = (value - mean) / (deviation * sqrt(1 + 1 / len(former)))
     if abs(distance) <= _QUANTILES[min(freedom - 3, len(_QUANTILES) - 1)]:
         return None

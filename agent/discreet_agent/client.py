@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 # Why an event was dropped: one of these, or the agent's own reason (docs/operations.md, Refusals).
 QUEUE_FULL = "QUEUE_FULL"  # emitted faster than the agent takes it, or no agent for too long
-NOT_JSON = "NOT_JSON"  # fields that are no numbers, text or true/false
+NOT_JSON = "NOT_JSON"  # fields that are no numbers, text (of whole characters) or true/false
 TOO_LARGE = "TOO_LARGE"  # an event of more than 64 KiB
 NO_AGENT = "NO_AGENT"  # not answered when the client was closed
 CLOSED = "CLOSED"  # emitted after that
@@ -169,7 +169,11 @@ class Client:
         identity = said["id"] = said.get("id") or f"{self._prefix}-{next(self._numbers):x}"
         if said.get("time") is None:
             said["time"] = clock.time_ns() // 1_000_000
-        return identity, json.dumps(said, allow_nan=False, separators=(",", ":")).encode()
+        line = json.dumps(said, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        return (
+            identity,
+            line.encode(),
+        )  # raises for half a surrogate pair, of which the agent would refuse its whole line
 
     def _accept(self, line: bytes) -> bool:
         with self._changed:

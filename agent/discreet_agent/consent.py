@@ -42,6 +42,7 @@ class Word(msgspec.Struct, frozen=True):
     state: Literal["on", "off"]
     at_ms: int
     given_to: PrivacyClass | None = None
+    refused_ms: int = 0  # of a yes: when the latest no was said before it; 0: never
 
 
 def privacy_class(policy: Policy) -> PrivacyClass:
@@ -99,6 +100,13 @@ class Consent:
         """Whether the owner said yes, but to less than this policy asks for: then only a new policy is listened for."""
         word = self.word()
         return word is not None and word.state == "on" and self.refusal(policy) is not None
+
+    def refused_ms(self) -> int:
+        """When the owner last said no, also where it was taken back; 0: never. Names a stretch of consent."""
+        word = self.word()
+        if word is None:
+            return 0
+        return word.refused_ms if word.state == "on" else word.at_ms
 
     def since_ms(self) -> int:
         """When the present consent was given; 0 where it stands by default."""

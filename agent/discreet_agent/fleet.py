@@ -23,6 +23,7 @@ from discreet_agent.event import EventLine
 from discreet_agent.link import MqttLink
 from discreet_agent.publish import Courier, read_receipts
 from discreet_agent.receive.lines import Greeting, Query, decode_line
+from discreet_agent.trials.facts import Facts
 from discreet_contract.broker import Broker
 from discreet_contract.clock import ManualClock, ReplayClock
 from discreet_contract.durations import seconds
@@ -43,7 +44,10 @@ RECEIPT_PATIENCE_SECONDS = 120.0
 
 
 class ReplayPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What to replay. `events` holds one line a device: {"device": name, "lines": [event line, …]}, times ascending."""
+    """What to replay. `events` holds one line a device: {"device": name, "lines": [event line, …]}, times ascending.
+
+    A device may say its `platform` and `release`, as agent.toml would.
+    """
 
     policy: str
     roots: tuple[str, ...]
@@ -62,6 +66,8 @@ class _Recording(msgspec.Struct, frozen=True):
 
     device: str
     lines: list[msgspec.Raw]
+    platform: str = "linux"
+    release: str = ""
 
 
 def read_plan(path: Path) -> ReplayPlan:
@@ -186,9 +192,11 @@ class _FleetWindow:
         clock = ManualClock(self._start_ms)
         stack = ExitStack()
         folder = Path(self._plan.state_dir) / recording.device
-        device = stack.enter_context(open_device(folder, self._policy, clock))
+        facts = Facts(recording.platform, recording.release)
+        device = stack.enter_context(open_device(folder, self._policy, clock, facts=facts))
         self._open[recording.device] = (device, stack)
-        device.pipeline.close_windows()  # at the window's very start: enrols a new device
+        device.pipeline.trials.tick()  # at the window's very start: enrols a new device
+        device.pipeline.close_windows()
         self._feed(device, clock, recording)
         clock.advance_to(self._end_ms + seconds(self._policy.policy.lateness) * 1000)
         self.totals["reports_made"] += device.pipeline.close_windows()

@@ -56,7 +56,8 @@ class Queries:
 
     def _status(self, health: status.Health) -> dict[str, Any]:
         said = status.describe(self._device.store, self._policies, self._device.consent, health)
-        return said | {"contracts": self._admission.contracts()}
+        evaluations = dict(self._device.pipeline.personal.evaluated)
+        return said | {"contracts": self._admission.contracts(), "evaluations": evaluations}
 
     @property
     def _admission(self) -> Admission:

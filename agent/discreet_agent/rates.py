@@ -50,6 +50,12 @@ class Rates:
         self._buckets[sender, signal] = (level - MINUTE_MS, boot_ms)
         return None
 
+    def give_back(self, sender: str, signal: str) -> None:
+        """An event's share, of which nothing came."""
+        bucket, limit = self._buckets.get((sender, signal)), self._limits.get(signal)
+        if bucket is not None and limit is not None:
+            self._buckets[sender, signal] = (min(bucket[0] + MINUTE_MS, limit * MINUTE_MS), bucket[1])
+
     def _make_room(self, boot_ms: int) -> None:
         """Forget what a minute has filled again; where that is nothing, the bucket that has waited longest."""
         for key, (_, at_ms) in list(self._buckets.items()):

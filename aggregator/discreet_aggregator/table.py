@@ -18,8 +18,14 @@ _REFUSAL_HEAD = ("day", "metric", "reason", "count")
 
 
 def metrics_table(results: Sequence[MetricResult], adjustment: Adjustment = Adjustment.NONE) -> str:
-    """One line a label; a withheld window is one line that says so and gives no number."""
+    """One line a label; a withheld window is one line that says so and gives no number.
+
+    Where reports carry dimensions, a column says which devices a line is about.
+    """
     lines = [_METRIC_HEAD, *(line for result in results for line in _metric_lines(result))]
+    if any(result.cell.dimensions for result in results):
+        whose = ["devices of", *(_whose(result) for result in results for _ in result.figures or (None,))]
+        lines = [(*line[:3], cell, *line[3:]) for line, cell in zip(lines, whose, strict=True)]
     if adjustment is Adjustment.NONE:
         return _aligned(lines)
     shown = [value for result in results for value in adjusted(result, adjustment) or (None,)]
@@ -41,6 +47,11 @@ def _metric_lines(result: MetricResult) -> Iterator[tuple[str, ...]]:
     for figure in result.figures:
         interval = f"{figure.low:.4g} … {figure.high:.4g}"
         yield (cell.metric, figure.label, window, f"{figure.estimate:.4g}", interval, str(result.devices), *tail)
+
+
+def _whose(result: MetricResult) -> str:
+    """Which devices a cell is about: their arms, platform, release."""
+    return ", ".join(f"{name} {value}" for name, value in result.cell.dimensions) or "-"
 
 
 def _window(result: MetricResult) -> str:

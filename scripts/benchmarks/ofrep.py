@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from agent_process import enrol, example, install, own_line, usage
 from ofrep_load import PATH, Question, ask, press
+from ofrep_reaction import ROUNDS, Reaction, measure, with_a_flag_that_flips
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +87,15 @@ def main() -> None:
                     for load in LOADS:
                         measured.setdefault((name, load), []).append(_measure(name, load, address, pid))
                     memory.setdefault(name, []).append(own_line(pid, "status", "VmRSS") / 1024)
+        reaction = _reaction(Path(folder) / "r", policy)
     _print(measured, memory)
+    _print_reaction(reaction)
+
+
+def _reaction(folder: Path, policy: dict[str, Any]) -> Reaction:
+    running, path = _agent(folder, with_a_flag_that_flips(policy)), folder / "agent.sock"
+    with running() as (address, _):
+        return measure(address, path)
 
 
 def _agent(folder: Path, policy: dict[str, Any]) -> Callable[[], AbstractContextManager[tuple[str, int]]]:
@@ -182,6 +191,19 @@ def _print(measured: dict[tuple[str, Load], list[Measured]], memory: dict[str, l
             print(f"| {load.name} | ≤ {target} | {own:.2f} | {verdict} | {cpu[PEER, load]:.2f} |")
     said = ", ".join(f"{name} {median(runs):.0f} MB" for name, runs in memory.items())
     print(f"\nResident after {len(LOADS)} loads of {REQUESTS + WARM_UP:,} requests: {said}.")
+
+
+def _print_reaction(reaction: Reaction) -> None:
+    print(f"\n{ROUNDS} single events, one after the other; ms from sending one until:\n")
+    print("| | p50 | p99 | largest |")
+    print("| --- | --- | --- | --- |")
+    for what, seconds in (
+        ("it is on disk and its sender was answered", reaction.stored),
+        ("OFREP answers otherwise", reaction.answered),
+        ("a stream of changes says so", reaction.streamed),
+    ):
+        p50, p99, most = (1000 * seconds[at] for at in (len(seconds) // 2, len(seconds) * 99 // 100, -1))
+        print(f"| {what} | {p50:.1f} | {p99:.1f} | {most:.1f} |")
 
 
 if __name__ == "__main__":

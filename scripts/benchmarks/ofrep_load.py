@@ -7,6 +7,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Self
 
 PATH = "/ofrep/v1/evaluate/flags"
 
@@ -29,9 +30,28 @@ class Question:
         return "\r\n".join(lines).encode() + self.body
 
 
+class Kept:
+    """A connection that is kept, for one question after the other."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._connection = connected(address)
+
+    def ask(self, question: Question) -> bytes:
+        """The body of its answer."""
+        self._connection.sendall(question.encode(self._address))
+        return _answer(self._connection)[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+
 def ask(address: str, question: Question) -> tuple[bytes, bytes]:
     """Head and body of one answer, over a connection of its own."""
-    with _connected(address) as connection:
+    with connected(address) as connection:
         connection.sendall(question.encode(address))
         return _answer(connection)
 
@@ -48,7 +68,7 @@ def press(address: str, question: Question, requests: int, connections: int) -> 
 def _one_after_the_other(address: str, question: Question, requests: int) -> list[float]:
     sent, wanted = question.encode(address), f"HTTP/1.1 {question.status} ".encode()
     took = []
-    with _connected(address) as connection:
+    with connected(address) as connection:
         for _ in range(requests):
             began = time.perf_counter()
             connection.sendall(sent)
@@ -59,7 +79,8 @@ def _one_after_the_other(address: str, question: Question, requests: int) -> lis
     return took
 
 
-def _connected(address: str) -> socket.socket:
+def connected(address: str) -> socket.socket:
+    """A connection without Nagle's wait."""
     host, _, port = address.rpartition(":")
     connection = socket.create_connection((host, int(port)), timeout=30)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

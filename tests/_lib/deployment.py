@@ -5,6 +5,7 @@ Everything started here is ended here, by process id, also when a test fails.
 
 import json
 import os
+import re
 import shutil
 import socket
 import sqlite3
@@ -117,6 +118,16 @@ class Deployment:
         signed = sign_policy(build_policy(parse_policy_text(text.encode(), "x")), [self.root])
         self.log = self.log.append(signed, [self.root], int(time.time() * 1000))
         return make_bundle(self.log)
+
+    def deliver(self, *edits: tuple[str, str]) -> None:
+        """Put the next version where the agent looks for its policy."""
+        (self.folder / "policy.json").write_bytes(self.release(*edits))
+        self.policy = believe(read_bundle((self.folder / "policy.json").read_bytes()), (self.root_hex,)).policy
+
+    def release_text(self, text: str) -> bytes:
+        """The same for another policy altogether, of version 1; its fleet is ours."""
+        self._text = re.sub(r"(?m)^fleet: .*$", "fleet: crashers", text)
+        return self.release()
 
     def sign_head_at(self, time_ms: float) -> None:
         """Deliver the same policy under a head that was signed at another time."""

@@ -66,7 +66,7 @@ signals:
     expires: 2034-01-01
     retention: {retention}
     fields:
-      genre: {{type: category, values: [news, drama, sport]}}
+      genre: {{type: category, values: {genres}}}
       seconds: {{type: number, min: 0, max: 3600, grid: 1}}
       evening: {{type: boolean, required: false}}
       title: {{type: text, required: false}}
@@ -82,10 +82,16 @@ signals:
 """
 
 
-def personal_text(*, features=None, version=1, retention="14d", consent="managed", rest=""):
+def personal_text(
+    *, features=None, version=1, retention="14d", consent="managed", genres="[news, drama, sport]", rest=""
+):
     """The policy as its operator writes it."""
     head = _HEAD.format(
-        version=version, public_key=AGGREGATOR.public_key.encode().hex(), retention=retention, consent=consent
+        version=version,
+        public_key=AGGREGATOR.public_key.encode().hex(),
+        retention=retention,
+        consent=consent,
+        genres=genres,
     )
     features = FEATURES if features is None else features
     return head + f"features: {json.dumps(features)}\n" + textwrap.dedent(rest)

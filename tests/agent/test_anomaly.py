@@ -46,6 +46,14 @@ def test_a_mean_is_judged_beside_the_rate():
     assert kinds(60, former, {"celsius": 42.5}, {"celsius": 0.5}) == []
 
 
+def test_means_of_any_size_are_judged():
+    """A policy's numbers may be as large as floats are; a square of theirs is not one any more."""
+    former = weeks([20] * 8, [{"seconds": 1e200 * (1 + number / 100)} for number in range(8)])
+    hour = Hour(former[-1].index + WEEK_HOURS, 20, {"seconds": 9e200})
+    [finding] = judge("door.opened", hour, former, {"seconds": 1e198})
+    assert (finding.kind, finding.measure) == (Kind.SPIKE, "seconds")
+
+
 def test_without_enough_history_nothing_is_said():
     """Four weeks of this hour are too few; seven days of this hour of the day are enough."""
     assert comparable(weeks([1] * 4), NOW) == []

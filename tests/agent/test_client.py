@@ -179,8 +179,20 @@ class Nasty(dict):
 
 @pytest.mark.parametrize(
     "fields",
-    [{"a": object()}, {"a": float("nan")}, {"a": [1]}, {"a": {"b": 1}}, {1: b"x"}, 7, "text", Nasty(a=1), {"a": 1j}],
-    ids=range(9),
+    [
+        {"a": object()},
+        {"a": float("nan")},
+        {"a": [1]},
+        {"a": {"b": 1}},
+        {1: b"x"},
+        7,
+        "text",
+        Nasty(a=1),
+        {"a": 1j},
+        {"a": "caf\udce9"},  # a file's name as `os.listdir` gives it where it is not UTF-8
+        {"caf\udce9": 1},
+    ],
+    ids=range(11),
 )
 def test_values_that_no_event_has_do_not_reach_the_app_as_exceptions(path, fields):
     """Nor the agent, where they would spoil their neighbours' line."""

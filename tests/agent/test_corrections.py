@@ -1,5 +1,7 @@
 """Corrections: an event is taken back in every layer that was not released yet."""
 
+import time
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -206,6 +208,45 @@ def test_a_window_that_was_never_released_is_not_made_up_for(tmp_path):
         assert value(device, "openings", start + HOUR) == 2 - is_released
     carried = device.store.counters()["corrections_carried"]["openings"]
     assert carried == len([entry for entry in device.store.ledger.entries() if entry.metric == "openings"]) < 12
+
+
+@pytest.mark.parametrize("reduction", ["max", "last", "sum", "active_days"])
+def test_many_at_once_undo_what_one_by_one_would(tmp_path, reduction):
+    """Events in several blocks; some corrections name the same event, some one that never came."""
+    names = ["3", "7", "11", "3", "never", "19", "never"]
+    found = []
+    for groups in ([names], [[name] for name in names]):
+        bench = Bench(tmp_path / f"{len(groups)}", policy=make_policy_with(reduction))
+        bench.at(START + 10)
+        device = bench.open()
+        for block in range(4):
+            numbers = range(block * 5, block * 5 + 5)
+            device.pipeline.record(
+                [opening(START + 1, id=f"{n}", fields={"seconds": n, "side": "left"}) for n in numbers]
+            )
+        outcomes = []
+        for group in groups:
+            outcomes += device.pipeline.record([retraction(START + 3, name) for name in group])
+        kept = [event.id for event in device.store.raw.events()]
+        counters = {name: device.store.counters().get(name) for name in ("events_retracted", "events_refused")}
+        found.append((reasons(outcomes), kept, value(device, "measured"), value(device, "openings"), counters))
+        bench.close()
+    assert found[0] == found[1]
+    assert found[0][0] == [None, None, None, EventRefusal.DUPLICATE, None, None, EventRefusal.DUPLICATE]
+
+
+def test_a_line_of_corrections_does_not_keep_others_waiting(tmp_path):
+    """One that opened its block anew for each of them would take a minute, and nobody else would be heard meanwhile."""
+    bench = Bench(tmp_path / "state", policy=make_policy_with("max"))
+    bench.at(START + 10)
+    device = bench.open()
+    device.pipeline.record([opening(START + 1, id=f"{number}") for number in range(5000)])
+    corrections = [retraction(START + 3, f"{number}") for number in range(5000)]
+    began = time.process_time()
+    assert device.pipeline.record(corrections) == [None] * 5000
+    assert time.process_time() - began < 5
+    assert list(device.store.raw.events()) == []
+    assert value(device, "openings") == 0
     bench.close()
 
 

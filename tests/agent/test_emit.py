@@ -146,6 +146,20 @@ def test_an_event_said_by_halves_is_a_usage_error(place, arguments):
     assert "Usage:" in errors
 
 
+@pytest.mark.parametrize("arguments", [(*IN_OPTIONS, "--field", "name=caf\udce9"), ('{"signal": "caf\udce9"}',)])
+def test_bytes_that_are_no_text_are_a_usage_error(place, arguments):
+    """As a shell hands them over; the agent would call the whole line no JSON."""
+    code, _, complaint, events = emit(place, *arguments)
+    assert (code, events) == (2, [])
+    assert "UTF-8" in complaint
+
+
+def test_a_number_that_no_float_holds_is_text(place):
+    """So that the answer names the field."""
+    _, _, _, [event] = emit(place, *IN_OPTIONS, "--field", "seconds=1e999")
+    assert event.fields == {"seconds": "1e999"}
+
+
 @pytest.mark.parametrize("option", [[], ["--no-wait"]])
 def test_no_agent_is_said_with_the_next_step(place, option):
     done = CliRunner().invoke(agent, ["emit", "--config", str(place[0]), *option, EVENT])

@@ -234,3 +234,25 @@ def test_stopped_personalization_keeps_no_feature(bench):
     assert device.store.connection.execute("SELECT count(*) FROM feature_states").fetchone() == (0,)
     device.pipeline.adopt(personal_policy(version=3))
     assert read(device, "plays").value == 2
+
+
+def test_a_category_more_or_less_keeps_the_buckets(bench):
+    """History is not lost because a genre came; one that left is read no more."""
+    features = {"top": FEATURES["top_genres"] | {"top": 9}}
+    bench.policy = personal_policy(features=features, retention="1d")
+    device = bench.open()
+    record(device, played(NOW - 9), played(NOW - 8, genre="drama"))
+    bench.at(NOW + 2 * DAY)
+    device.pipeline.forget()
+    device.pipeline.adopt(personal_policy(features=features, version=2, retention="1d", genres="[news, sport, music]"))
+    assert (list(read(device, "top").value), read(device, "top").is_partial) == (["news"], False)
+
+
+def test_a_shorter_retention_holds_for_what_is_kept_already(bench):
+    bench.policy = personal_policy(features={"long": FEATURES["seconds_year"]})
+    device = bench.open()
+    record(device, played(NOW - 10 * DAY))
+    shorter = personal_policy(features={"long": FEATURES["seconds_year"]}, version=2, rest="retention: {enriched: 5d}")
+    device.pipeline.adopt(shorter)
+    device.pipeline.forget()
+    assert device.store.connection.execute("SELECT count(*) FROM feature_states").fetchone() == (0,)

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from discreet_agent.event import Event
+from discreet_agent.receive import host
 from discreet_agent.receive.host import sample_host
 from discreet_agent.validate import Validator
 from discreet_contract.policy.compile import load_policy
@@ -31,3 +32,15 @@ def test_an_undeclared_field_is_not_even_read():
         | {"fields": {"uptime": signal.fields["uptime"]}}
     )
     assert set(sample_host("host.sampled", narrow, 0).fields) == {"uptime"}
+
+
+def test_a_sensor_that_fails_is_left_out(monkeypatch):
+    """A fault of a driver must not end the agent."""
+
+    def fails():
+        raise OSError("no data available")
+
+    monkeypatch.setitem(host._READERS, "temperature", fails)
+    monkeypatch.setitem(host._READERS, "load_percent", lambda: float("nan"))
+    line = sample_host("host.sampled", POLICY.signals["host.sampled"], 0)
+    assert set(line.fields) == {"memory_percent", "memory_pressure", "uptime"}

@@ -52,6 +52,7 @@ class Edge:
                 Route("GET", "/hello", self._echo),
                 Route("GET", "/under/*", self._echo),
                 Route("GET", "/slow", self._slow),
+                Route("GET", "/waiting", self._waiting),
                 Route("GET", "/broken", self._broken),
             ),
             identify,
@@ -66,6 +67,13 @@ class Edge:
 
     async def _slow(self, request):
         await asyncio.sleep(0.05)
+        return await self._echo(request)
+
+    async def wait(self):
+        """What `/waiting` waits for."""
+
+    async def _waiting(self, request):
+        await self.wait()
         return await self._echo(request)
 
     async def _broken(self, _request):
@@ -373,27 +381,64 @@ def test_one_connection_too_many_takes_the_place_of_the_one_that_is_idle_for_lon
     assert status_of(asyncio.run(conversation())) == 200
 
 
-def test_where_every_connection_is_busy_one_more_is_hung_up_on():
+async def one_more(edge, content):
+    """What the edge says to one more client, beside as many as it takes that have sent this."""
+    clients = [await asyncio.open_connection(edge.address.host, edge.address.port) for _ in range(http.MAX_CONNECTIONS)]
+    for _, writer in clients:
+        writer.write(content)
+    await asyncio.sleep(0.2)
+    try:
+        return await edge.say(edge.head("GET /hello HTTP/1.1"))
+    except OSError:
+        return b""
+    finally:
+        for _, writer in clients:
+            writer.close()
+
+
+def test_where_every_connection_is_being_served_one_more_is_hung_up_on(monkeypatch):
     async def conversation():
         async with running() as edge:
-            clients = [
-                await asyncio.open_connection(edge.address.host, edge.address.port) for _ in range(http.MAX_CONNECTIONS)
-            ]
-            for _, writer in clients:
-                writer.write(b"GET")
-            await asyncio.sleep(0.2)
-            reader, writer = await asyncio.open_connection(edge.address.host, edge.address.port)
-            try:
-                said = await asyncio.wait_for(reader.read(), 5)
-            except ConnectionResetError:
-                said = b""
-            for _, other in [*clients, (reader, writer)]:
-                other.close()
+            release = asyncio.Event()
+            monkeypatch.setattr(edge, "wait", release.wait)
+            said = await one_more(edge, edge.head("GET /waiting HTTP/1.1"))
+            release.set()
             return said, dict(edge.server.refused)
 
     said, refused = asyncio.run(conversation())
     assert said == b""
     assert refused[HttpRefusal.BUSY] == 1
+
+
+def test_slow_clients_do_not_keep_others_out():
+    """Requests that were begun and never end take all places: the oldest of them gives its own to the next client."""
+
+    async def conversation():
+        async with running() as edge:
+            return await one_more(edge, b"GET"), dict(edge.server.refused)
+
+    said, refused = asyncio.run(conversation())
+    assert status_of(said) == 200
+    assert refused[HttpRefusal.BUSY] == 1
+
+
+def test_bodies_that_never_end_do_not_keep_others_out():
+    """Four clients hold all the room that there is for bodies; the next one, which needs less, is served."""
+
+    async def conversation():
+        async with running() as edge:
+            head = edge.head("POST /echo HTTP/1.1", f"Content-Length: {4 * 2**20}", f"Content-Type: {JSON}")
+            clients = [await asyncio.open_connection(edge.address.host, edge.address.port) for _ in range(4)]
+            for _, writer in clients:
+                writer.write(head + bytes(4 * 2**20 - 1))
+                await writer.drain()
+            await asyncio.sleep(0.2)
+            said = await edge.say(edge.post(b" " * 1000, f"Content-Type: {JSON}"))
+            for _, writer in clients:
+                writer.close()
+            return said
+
+    assert status_of(asyncio.run(conversation())) == 200
 
 
 @pytest.mark.parametrize(("part", "limit"), [("head", "HEAD_SECONDS"), ("body", "REQUEST_SECONDS")])

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import time
 import tracemalloc
 from enum import StrEnum
 
@@ -426,6 +427,18 @@ def test_a_body_that_would_unfold_in_memory_is_refused_before_it_does(name):
     assert status in (200, 400, 413)
     assert not any(isinstance(item, EventLine) for item in recorder.items)
     assert peak < 100_000_000
+
+
+@pytest.mark.parametrize("said", [b"", field(1, b"k") + field(2, b"\x18\x01")], ids=["nothing", "one name again"])
+def test_a_flood_of_attributes_is_refused_before_it_is_read(said):
+    """15 KB of gzip can hold eight million of them, which would keep every other sender waiting for seconds."""
+    pair = field(6, said)
+    flood = field(2, pair * (65_000 // len(pair)))
+    body = field(1, field(2, flood * (HUGE // len(flood))))
+    began = time.process_time()
+    status, _, recorder = take(body, media_type=PROTOBUF)
+    assert (status, recorder.batches) == (413, [])
+    assert time.process_time() - began < 1
 
 
 def test_without_the_library_protobuf_gets_the_hint(monkeypatch):

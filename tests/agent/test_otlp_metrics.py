@@ -207,6 +207,29 @@ def test_what_is_counted_while_the_owner_says_no_is_never_recorded():
     assert device.values(total(point(90, 5 * MINUTE))) == []
 
 
+def test_a_counter_that_was_forgotten_for_want_of_room_is_not_counted_twice():
+    """More series than are remembered: each goes on from its second point, as if it had begun before we looked."""
+    device = Device()
+    sides = [f"{number}" for number in range(otlp_metrics.MAX_SERIES)]
+    assert len(device.values(total(*[point(7, side=side) for side in sides]))) == len(sides)
+    assert device.values(total(point(7, side="one more"))) == [("door.opened", 7)]
+    assert device.values(total(point(8, 2 * MINUTE, side="0"))) == []
+    assert device.values(total(point(9, 3 * MINUTE, side="0"))) == [("door.opened", 1)]
+    assert device.values(total(point(5, 3 * MINUTE, side="new", start=2 * MINUTE))) == [("door.opened", 5)]
+
+
+def test_after_the_clock_was_set_back_points_are_taken_on():
+    """What came under the wrong time does not make all that follows look as if it had been sent before."""
+    device = Device()
+    device.now_ns = BEGAN + 3600 * SECOND
+    assert device.values(total(point(5, 3600 * SECOND))) == [("door.opened", 5)]
+    assert device.values(gauge(point(3, 3600 * SECOND), name="door.weight", unit="kg")) == [("door.weight", 3)]
+    device.now_ns = BEGAN + MINUTE
+    assert device.values(total(point(6, MINUTE))) == [("door.opened", 1)]
+    assert device.values(gauge(point(4, MINUTE), name="door.weight", unit="kg")) == [("door.weight", 4)]
+    assert device.values(total(point(6, MINUTE))) == []
+
+
 def test_under_another_policy_counting_begins_anew_where_sources_changed():
     """What a counter rose by before anybody asked for it is not recorded."""
     device = Device()
@@ -263,12 +286,12 @@ def test_a_broken_number_does_not_spoil_its_counter():
 
 
 def test_only_so_many_series_are_remembered():
-    """The one unheard of for longest is given up; its next point counts nothing, or all of it if it is new."""
+    """The one unheard of for longest is given up."""
     series = otlp_metrics.Series(BEGAN)
     for number in range(otlp_metrics.MAX_SERIES + 5):
         changes = {}
         key = number.to_bytes(16, "big")
-        series.rise(DataPoint("m", "", Kind.GAUGE, 1, 0, 1, {}, key), 1, changes)
+        series.rise(DataPoint("m", "", Kind.GAUGE, 1, 0, 1, {}, key), 1, changes, BEGAN)
         series.keep(changes)
     assert len(series._last) == otlp_metrics.MAX_SERIES
     assert bytes(16) not in series._last

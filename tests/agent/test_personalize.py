@@ -250,7 +250,7 @@ def test_opting_out_leaves_experiments_for_good(bench):
     write_word(bench.folder, Word("off", NOW_MS + 5000))
     device.pipeline.personalize()
     assert device.pipeline.personal.experiments()[0]["standing"] == "OFF"
-    write_word(bench.folder, Word("on", NOW_MS + 10_000))
+    write_word(bench.folder, Word("on", NOW_MS + 10_000, refused_ms=NOW_MS + 5000))
     device.pipeline.personalize()
     for open_it in (lambda: device, lambda: opened(bench)):
         again = open_it()
@@ -284,6 +284,20 @@ def test_eligibility_acts_on_the_device_and_leaves_the_arm_on_reports(bench):
     assert variant(device, "autoplay") == arm
     assert device.pipeline.personal.track([Exposure("autoplay")], ANYONE) == [Seen.NOTED]
     assert device.pipeline.trials.arm_throughout("trial", NOW_MS // 1000 + 1, NOW_MS // 1000 + DAY) == arm
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ['{"<": [{var: mean}, 5000]}', "{in: [binge, {var: segments}]}", "{var: segments.binge}", "{$ref: many}"],
+)
+def test_eligibility_reads_what_is_known_and_nothing_else(bench, rule):
+    """A mean of nothing is not below five thousand; segments count by path and as a list; shared conditions hold."""
+    shared = ("scores:\n", 'evaluators: {many: {">": [{var: seconds}, 3000]}}\nscores:\n')
+    bench.policy = policy(("ELIGIBLE", f"eligible: {rule}"), shared)
+    device = opened(bench)
+    assert device.pipeline.personal.track([Exposure("autoplay")], ANYONE) == [Seen.NO_EXPERIMENT]
+    record(device, played(NOW - 9, seconds=3500))
+    assert device.pipeline.personal.track([Exposure("autoplay")], ANYONE) == [Seen.NOTED]
 
 
 def test_an_announced_experiment_begins_on_its_day(bench):

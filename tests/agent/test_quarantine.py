@@ -1,9 +1,13 @@
 """Refused input leaves its shape and nothing else, within bounds, and without a write for each."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from device_bench import START, Bench, make_policy, opening
 from discreet_agent.consent import Word, write_word
+from discreet_agent.device import DATABASE
 from discreet_agent.event import Batch, EventRefusal, Quarantined, Refused, Shape
 from discreet_agent.quarantine import MAX_FIELDS, MAX_PENDING, Quarantine, shape_of
 from discreet_agent.receive.lines import decode_line
@@ -11,6 +15,7 @@ from discreet_agent.steps.admit import WRITE_MS
 from discreet_agent.steps.purge import Purge
 from discreet_agent.store.quarantine import MAX_BYTES, MAX_ROWS
 from discreet_agent.validate import Validator
+from discreet_contract.errors import RetryableError
 
 DAY = 86_400
 POLICY = make_policy().policy
@@ -337,3 +342,31 @@ def test_a_rate_limit_holds_by_sender_and_is_counted(bench):
     assert device.pipeline.record([opening(START)] * 3, "a").count(None) == 1
     limited = [kept for kept in device.pipeline.admission.quarantined() if kept.shape.reason == "RATE_LIMITED"]
     assert [(kept.shape.sender, kept.count) for kept in limited] == [("a", 5)]
+
+
+def test_what_is_sent_again_does_not_use_up_the_rate(bench):
+    """Its answer was lost, so it must be told that it is on disk, not that it is too much."""
+    bench.policy = make_policy(edits=(("    retention: 3d\n", "    retention: 3d\n    max_per_minute: 5\n"),))
+    device = bench.open()
+    lines = [opening(START, id=f"{number}") for number in range(5)]
+    assert device.pipeline.record(lines) == [None] * 5
+    assert {outcome.reason for outcome in device.pipeline.record(lines)} == {EventRefusal.DUPLICATE}
+
+
+def test_what_could_not_be_stored_does_not_use_up_the_rate(bench):
+    """Its sender is told to send it again, and then it is taken."""
+    edits = (
+        ("    retention: 3d\n", "    retention: 3d\n    max_per_minute: 5\n"),
+        ("metrics:\n", "contracts: {door.opened: {latency: 10s}}\nmetrics:\n"),
+    )
+    bench.policy = make_policy(edits=edits)
+    device = bench.open()
+    lines = [opening(START, id=f"{number}") for number in range(5)]
+    with closing(sqlite3.connect(bench.folder / DATABASE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RetryableError):
+            device.pipeline.record(lines)
+    assert device.pipeline.record(lines) == [None] * 5
+    assert device.pipeline.record([opening(START)])[0].reason is EventRefusal.RATE_LIMITED
+    contract = device.pipeline.admission.contracts()["door.opened"]
+    assert contract["events"] - contract["refused"] == 5  # not one came twice

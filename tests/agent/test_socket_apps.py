@@ -6,8 +6,11 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from apps import MemoryApps
+from discreet_agent.receive.personal_socket import APP_QUERIES
 from discreet_contract.policy.operation import Sender
 from other_user import as_root, speak_as
 from receiving import Recorder, receiving, talk
@@ -182,3 +185,30 @@ def test_a_token_opens_its_scopes(path, apps):
 def test_without_personalization_there_is_nothing_to_ask_for(path):
     with receiving(path, Recorder()):
         assert talk(path, {"query": "features"}) == [{"you asked": "features"}]
+
+
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=12) | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+_questions = st.fixed_dictionaries(
+    {"query": st.sampled_from([*sorted(APP_QUERIES), "status"]) | _json},
+    optional={
+        "flag": st.sampled_from(["autoplay", "cows", ""]) | _json,
+        "context": st.dictionaries(st.sampled_from(["targetingKey", "country", ""]), _json, max_size=3) | _json,
+        "exposures": st.lists(st.fixed_dictionaries({"flag": st.just("rows")}, optional={"count": _json}), max_size=3)
+        | _json,
+        "owner": st.booleans() | _json,
+    },
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(questions=st.lists(_questions, min_size=1, max_size=8))
+def test_whatever_is_asked_each_line_has_one_answer(questions):
+    """And the line after it is served as before."""
+    with tempfile.TemporaryDirectory() as folder, receiving(Path(folder) / "s", Recorder(), apps=MemoryApps()):
+        answers = talk(Path(folder) / "s", *questions, {"query": "segments"})
+    assert len(answers) == len(questions) + 1
+    assert answers[-1]["segments"]["binge"]["inside"] is True

@@ -60,10 +60,26 @@ def test_another_user_may_not_ask_about_the_agent(path):
         answers = speak_as(path, ALICE, EVENT, STATUS, {"query": "sent"})
         own = talk(path, STATUS)
 
-    # A query is answered at once; what was said before it is committed first.
     assert answers == [{"ok": 1}, answers[1], answers[2]]
     assert [answer["error"] for answer in answers[1:]] == ["QUERY_NOT_ALLOWED"] * 2
     assert own == [{"you asked": "status"}]
+
+
+@as_root
+@pytest.mark.parametrize(
+    "between", [[STATUS, STATUS], [{"answers": False}, {"answers": True}]], ids=["query", "answers"]
+)
+def test_a_sender_cannot_force_a_commit_for_each_line(path, between):
+    """A commit each would keep all others waiting for the disk; answers come in order all the same."""
+    recorder = Recorder()
+    with receiving(path, recorder, mode=0o666):
+        answers = speak_as(path, ALICE, *[line for _ in range(300) for line in (EVENT, *between)])
+
+    assert len(recorder.events) == 300
+    assert len(recorder.groups) < 150
+    assert [answer.get("ok") for answer in answers] == {"query": [1, None, None], "answers": [1, 0]}[
+        "query" if STATUS in between else "answers"
+    ] * 300
 
 
 @as_root

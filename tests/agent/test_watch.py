@@ -1,8 +1,13 @@
 """The watch over sources: hours pass, what is unlike them is in `status` and becomes an event."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 
 from device_bench import HOUR, ROOT, START, Bench, MachineClock, make_signed, opening
+from discreet_agent.device import DATABASE
+from discreet_contract.errors import RetryableError
 from discreet_contract.policy.release import verify_policy
 
 ANOMALY = """
@@ -130,3 +135,20 @@ def test_a_policy_without_it_keeps_its_hash():
 def test_it_starts_where_it_should():
     """START is the beginning of an hour."""
     assert START % HOUR == 0
+
+
+def test_a_stuck_value_is_counted_like_any_other_finding(bench):
+    """Also where the store cannot be written at the moment it is found: then a little later."""
+    device = bench.open()
+    device.pipeline.close_windows()
+    now = START
+    changing = [opening(now, fields={"seconds": number % 2, "side": "left"}) for number in range(10)]
+    device.pipeline.record([*changing, *[opening(now, fields={"seconds": 3, "side": "left"})] * 60])
+    with closing(sqlite3.connect(bench.folder / DATABASE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RetryableError):
+            device.pipeline.watch()
+    device.pipeline.watch()
+    assert [finding.kind for finding in device.pipeline.anomalies] == ["stuck"]
+    assert device.store.counters()["anomalies"] == {"stuck": 1}
+    assert [event.fields["kind"] for event in device.store.raw.events("agent.anomaly")] == ["stuck"]

@@ -198,3 +198,28 @@ def test_the_units_name_files_that_the_samples_name():
     server = UNITS[1].read_text(encoding="utf-8")
     state = re.search(r"^StateDirectory=(.+)$", server, re.MULTILINE)[1]
     assert f'state_dir = "{Path("/var/lib") / state}"' in (SERVER / "aggregator.toml").read_text(encoding="utf-8")
+
+
+def test_the_unit_lets_the_agent_give_its_socket_to_a_group():
+    """`socket_group` is in the sample; a call that the unit forbids would keep the agent from starting."""
+    analyze = shutil.which("systemd-analyze")
+    need(analyze, "systemd-analyze is not installed (apt-get install systemd)")
+    listed = subprocess.run(
+        [analyze, "syscall-filter", "--no-pager"], capture_output=True, text=True, check=True
+    ).stdout
+    sets = {}
+    for line in listed.splitlines():
+        if line.startswith("@"):
+            members = sets[line.strip()] = []
+        elif line.strip() and not line.strip().startswith("#") and sets:
+            members.append(line.strip())
+
+    def calls(name):
+        return {call for member in sets[name] for call in calls(member)} if name in sets else {name}
+
+    allowed = set()
+    for said in re.findall(r"^SystemCallFilter=(.+)$", UNITS[0].read_text(encoding="utf-8"), re.MULTILINE):
+        named = {call for name in said.removeprefix("~").split() for call in calls(name)}
+        allowed = allowed - named if said.startswith("~") else allowed | named
+    assert {"chown", "fchownat"} <= allowed
+    assert not {"setuid", "mount", "ptrace", "setrlimit"} & allowed

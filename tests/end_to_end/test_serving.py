@@ -26,7 +26,7 @@ flags:
     state: ENABLED
     variants: {dark: 10.0, light: 2.5}
     defaultVariant: light
-    targeting: {if: [{var: segments.busy}, dark, light]}
+    targeting: {if: [{in: [busy, {var: segments}]}, dark, light]}
   hidden: {state: ENABLED, variants: {"on": true}, defaultVariant: "on"}
   retired: {state: DISABLED, variants: {"on": true}, defaultVariant: "on"}
 metrics:
@@ -125,6 +125,19 @@ def test_every_way_to_ask_gives_the_same(agent):
     assert "busy" in command(agent, "segments")
     assert "shade" in command(agent, "explain", "shade")
     assert json.loads(command(agent, "explain", "shade", "--json")) == request(agent, "GET", "/v1/explain/shade")[1]
+
+
+def test_evaluations_are_counted_for_the_owner_and_nothing_else_comes_of_them(agent):
+    """By flag; what does not exist is not counted, nor is asking why."""
+    for _ in range(3):
+        shade(agent)
+    request(agent, "POST", f"{ALL}/no_such_flag", {})
+    request(agent, "GET", "/v1/explain/hidden")
+    assert agent.status()["evaluations"] == {"shade": 3}
+    request(agent, "POST", ALL, {})
+    assert agent.status()["evaluations"] == {"shade": 4, "hidden": 1, "retired": 1}
+    assert "flags     evaluated since the start: hidden 1, retired 1, shade 4" in command(agent, "status")
+    assert agent.query("agent/agent.db", "SELECT count(*) FROM exposures") == [(0,)]
 
 
 def test_a_change_is_told_to_who_listens(agent):

@@ -62,6 +62,7 @@ def test_every_vector_says_what_a_change_of_it_needs():
 
     assert names == {
         "report",
+        "report_of_an_arm",
         "report_id",
         "receipt_tag",
         "receipts",
@@ -77,9 +78,10 @@ def test_every_vector_says_what_a_change_of_it_needs():
     assert all("needs a new" in vector(name)["note"] or "need a new" in vector(name)["note"] for name in names)
 
 
-def test_report():
+@pytest.mark.parametrize("name", ["report", "report_of_an_arm"])
+def test_report(name):
     """One report, byte for byte, and back."""
-    given = vector("report")
+    given = vector(name)
     fields = from_hex(given["report"])
     report = Report(**fields | {"dimensions": tuple(map(tuple, fields["dimensions"]))})
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from discreet_agent.cli import data, personal, quarantine
+from discreet_agent.cli import data, personal, quarantine, trials
 from discreet_agent.cli.emit import emit
 from discreet_agent.cli.options import config_option, json_option, policy_in_force
 from discreet_agent.cli.table import show_table
@@ -65,8 +65,9 @@ def on(config: Path | None) -> None:
     except StoreError:  # broken: what is said now replaces it
         word = None
     given_to = privacy_class(policy)
+    refused_ms = 0 if word is None else word.at_ms if word.state == "off" else word.refused_ms
     if word is None or word.state == "off" or word.given_to != given_to:
-        write_word(settings.state_dir, Word("on", time.time_ns() // 1_000_000, given_to))
+        write_word(settings.state_dir, Word("on", time.time_ns() // 1_000_000, given_to, refused_ms))
     click.echo(
         f"on: fleet {policy.fleet}, policy version {policy.version}, ε at most {policy.budget.lifetime:g} in all"
     )
@@ -268,6 +269,9 @@ def _stored_lines(answer: dict[str, Any]) -> list[str]:
     if answer["last_refusal"]:
         lines.append(f"refused   {answer['last_refusal']}")
     lines += [f"unusual   {anomaly['at']}  {anomaly['explanation']}" for anomaly in answer["anomalies"]]
+    if answer["evaluations"]:
+        times = ", ".join(f"{flag} {count}" for flag, count in sorted(answer["evaluations"].items()))
+        lines.append(f"flags     evaluated since the start: {times}")
     for name, contract in answer["contracts"].items():
         lines.append(f"contract  {name}: {_KEPT[contract['kept']]}: {contract['why']}")
     for name, reasons in answer["counters"].items():
@@ -287,6 +291,7 @@ _IN_OTHER_MODULES: tuple[click.Command, ...] = (
     personal.segments,
     personal.flags,
     personal.explain,
+    trials.experiments,
 )
 for _command in _IN_OTHER_MODULES:
     agent.add_command(_command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from dataclasses import dataclass, field
@@ -123,7 +124,7 @@ def _lines(event: str | None, options: dict[str, Any]) -> Iterable[bytes]:
         "id": said.get("identity"),
         "retracts": said.get("retracts"),
     }
-    return [json.dumps(line).encode()]
+    return [_encoded(json.dumps(line, ensure_ascii=False))]
 
 
 def _given(event: str | None) -> Iterable[bytes]:
@@ -131,7 +132,14 @@ def _given(event: str | None) -> Iterable[bytes]:
         return (line for line in sys.stdin.buffer if line.strip())
     if not event.strip():
         raise click.UsageError("EVENT is empty")
-    return [event.replace("\n", " ").encode()]
+    return [_encoded(event.replace("\n", " "))]
+
+
+def _encoded(said: str) -> bytes:
+    try:
+        return said.encode()
+    except UnicodeEncodeError:  # a shell hands over whatever bytes there were
+        raise click.UsageError("an event is said in UTF-8") from None
 
 
 def _time(said: str | None) -> int | str:
@@ -148,4 +156,5 @@ def _field(text: str) -> tuple[str, float | str | bool]:
         read = json.loads(value, parse_constant=str)
     except ValueError:
         return name, value
-    return name, read if isinstance(read, float | int | str) else value
+    is_number = isinstance(read, int) or (isinstance(read, float) and math.isfinite(read))  # not 1e999
+    return name, read if is_number or isinstance(read, str) else value

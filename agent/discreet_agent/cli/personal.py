@@ -31,7 +31,7 @@ def features(config: Path | None, *, as_json: bool) -> None:
     Example:
       discreet agent features
     """
-    found = _asked(config, {"query": "features"}) | _asked(config, {"query": "scores"})
+    found = ask_as_owner(config, {"query": "features"}) | ask_as_owner(config, {"query": "scores"})
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -56,7 +56,7 @@ def segments(config: Path | None, *, as_json: bool) -> None:
     Example:
       discreet agent segments
     """
-    found = _asked(config, {"query": "segments"})
+    found = ask_as_owner(config, {"query": "segments"})
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -82,7 +82,7 @@ def flags(group: click.Context, config: Path | None, context: str, *, as_json: b
     """
     if group.invoked_subcommand is not None:
         return
-    found = _asked(config, {"query": "evaluate", "context": _read(context)})
+    found = ask_as_owner(config, {"query": "evaluate", "context": _read(context)})
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -102,11 +102,11 @@ def explain(flag: str, config: Path | None, context: str, *, as_json: bool) -> N
     Example:
       discreet agent explain autoplay
     """
-    found = _asked(config, {"query": "explain", "flag": flag, "context": _read(context)})
+    found = ask_as_owner(config, {"query": "explain", "flag": flag, "context": _read(context)})
     click.echo(json.dumps(found) if as_json else "\n".join(_lines(found)))
 
 
-def _asked(config: Path | None, question: dict[str, Any]) -> dict[str, Any]:
+def ask_as_owner(config: Path | None, question: dict[str, Any]) -> dict[str, Any]:
     """As the owner, whatever the policy lets its apps read. Raises PermanentError."""
     from discreet_agent.ask import ask
 

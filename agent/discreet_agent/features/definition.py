@@ -21,7 +21,7 @@ from discreet_agent.features.sums import Count, Decayed, Sum, scale_of
 from discreet_contract.condition import compile_condition
 from discreet_contract.durations import seconds
 from discreet_contract.policy.logic import variables
-from discreet_contract.policy.model import CategoryField, NumberField, TextField
+from discreet_contract.policy.model import CategoryField, NumberField, TextField, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from discreet_contract.policy.personalization import Feature
 
 _STATE_FORM = "features-1"  # of the states themselves; another one begins them anew
-_ONLY_READ = {"why", "fallback", "default", "ttl", "top", "quantile"}
+_ONLY_READ = frozenset({"fallback", "default", "ttl", "top", "quantile"})
 EVERYTHING = ""  # the key of a feature without `by`
 
 
@@ -84,8 +84,8 @@ def _compile(name: str, feature: Feature, policy: Policy, most_kept: int | None)
         name=name,
         feature=feature,
         signal=feature.from_,
-        version=_hash(feature, signal, left_out={"why"}),
-        state_version=_hash(feature, signal, left_out=_ONLY_READ, width=grid.width),
+        version=_hash(feature, {name: msgspec.to_builtins(field) for name, field in _fields_read(feature, signal)}),
+        state_version=_state_hash(feature, signal, grid.width),
         grid=grid,
         aggregate=_aggregate(feature, signal),
         order=by.values if isinstance(by, CategoryField) else (),
@@ -138,13 +138,21 @@ def _readable(feature: Feature, signal: Signal) -> Callable[[Sequence[Event]], S
     return readable
 
 
-def _hash(feature: Feature, signal: Signal, *, left_out: set[str], width: int | None = None) -> str:
-    meaning = {key: value for key, value in msgspec.to_builtins(feature).items() if key not in left_out}
-    read = {feature.value, feature.by, *variables(feature.where)} & signal.fields.keys()
-    fields = {name: _meaning(signal.fields[name]) for name in sorted(map(str, read))}
-    said = msgspec.json.encode([_STATE_FORM, meaning, fields, width], order="deterministic")
-    return blake2b(said, digest_size=8).hexdigest()
+def _fields_read(feature: Feature, signal: Signal) -> list[tuple[str, Field]]:
+    names = {feature.value, feature.by, *variables(feature.where)} & signal.fields.keys()
+    return [(name, signal.fields[name]) for name in sorted(map(str, names))]
 
 
-def _meaning(field: Field) -> Any:
-    return msgspec.to_builtins(field)
+def _state_hash(feature: Feature, signal: Signal, width: int) -> str:
+    """Bounds of numbers decide their steps; a category that is added or dropped changes no state."""
+    bounds = {
+        name: [field.min, field.max] if isinstance(field, NumberField) else [kind_of(field)]
+        for name, field in _fields_read(feature, signal)
+    }
+    return _hash(feature, [_STATE_FORM, bounds, width], left_out=_ONLY_READ)
+
+
+def _hash(feature: Feature, more: Any, left_out: frozenset[str] = frozenset()) -> str:
+    plain = msgspec.to_builtins(feature)
+    meaning = {key: value for key, value in plain.items() if key != "why" and key not in left_out}
+    return blake2b(msgspec.json.encode([meaning, more], order="deterministic"), digest_size=8).hexdigest()

@@ -76,6 +76,8 @@ def _value(definition: Definition, buckets: Buckets, covered: Sequence[int], now
     by_key: dict[str, list[tuple[int, State]]] = {}
     for start in covered:
         for key, state in buckets.states[start].items():
+            if key not in definition.order:  # a category that the policy no longer has
+                continue
             by_key.setdefault(key, []).append((start, state))
     read = {key: definition.aggregate.read(states, now_ms) for key, states in by_key.items()}
     values = {key: value for key, (value, _) in read.items() if value is not None}

@@ -13,6 +13,7 @@ from discreet_agent.personal import loops, variables
 from discreet_agent.personal.coerce import LogicError, is_true
 from discreet_agent.personal.fractional import buckets, choose, hashing
 from discreet_agent.personal.operations import LENGTHY, OPERATIONS, ORDERS
+from discreet_contract.policy.logic import DEEPEST, MOST_PARTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from discreet_agent.personal.fractional import Buckets
     from discreet_agent.personal.frame import Frame, Step
 
-DEEPEST = 60
-MOST_PARTS = 5_000  # of one rule, with the shared ones that it takes in
 _LOOPS = {
     "map": loops.mapped,
     "filter": loops.filtered,

@@ -20,6 +20,7 @@ from discreet_agent.personal.coerce import (
     strictly_equal,
     text,
 )
+from discreet_agent.personal.values import Names
 from discreet_agent.personal.versions import matches
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def _between(compare: Callable[[Any, Any], bool]) -> Callable[..., bool]:
 def _contains(needle: Any = None, within: Any = None, *_: Any) -> bool:
     if isinstance(within, str):
         return text(needle) in within
+    if isinstance(within, Names):
+        return isinstance(needle, str) and within.get(needle) is True
     return isinstance(within, list) and any(strictly_equal(needle, item) for item in within)
 
 

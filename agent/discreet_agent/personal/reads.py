@@ -49,8 +49,20 @@ def _calls(rule: Any, evaluators: Mapping[str, Any]) -> Iterator[tuple[str, list
             seen |= fresh
             waiting += [evaluators[name] for name in fresh if name in evaluators]
             continue
+        asked = _asked_segment(operation, arguments)
+        if asked is not None:  # one segment, not all of them
+            yield "var", [asked]
+            continue
         yield operation, arguments
         waiting += arguments[:1] + arguments[2:] if operation in _LOOPS else arguments
+
+
+def _asked_segment(operation: str, arguments: list[Any]) -> str | None:
+    """`{in: [binge, {var: segments}]}`: the name of what it asks for."""
+    match operation, arguments:
+        case "in", [str(name), {"var": "segments" | ["segments"], **others}] if not others:
+            return f"segments.{name}"
+    return None
 
 
 def _names(operation: str, arguments: list[Any]) -> Iterator[Any]:

@@ -3,7 +3,7 @@
 A device enters where `when` holds and `until` does not: who would leave at once does not enter. It
 leaves where `until` holds, or where `when` no longer does if there is no `until`, but not before
 `min_stay`. Where a feature or score that decides has no value, nothing changes: it neither enters
-nor leaves. A rule may say itself what then holds, by a default (`{var: [minutes, 0]}`) or `missing`.
+nor leaves (conditions.py).
 """
 
 from __future__ import annotations
@@ -11,27 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from discreet_agent.personal.coerce import LogicError, is_true
-from discreet_agent.personal.frame import Frame
-from discreet_agent.personal.logic import compile_rule
-from discreet_agent.personal.reads import needs
+from discreet_agent.personal.conditions import compile_condition, holds
 from discreet_agent.personal.values import SegmentState
 from discreet_contract.durations import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from discreet_agent.personal.frame import Step
+    from discreet_agent.personal.conditions import Condition
     from discreet_agent.personal.values import FeatureValue, ScoreValue
     from discreet_contract.policy.personalization import Segment
-
-_GROUPS = ("features", "scores")
-
-
-@dataclass(frozen=True, slots=True)
-class _Condition:
-    step: Step | None  # None: it cannot be compiled, so it decides nothing
-    needs: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +28,15 @@ class SegmentRule:
     """A segment, ready to be judged."""
 
     name: str
-    when: _Condition
-    until: _Condition | None
+    when: Condition
+    until: Condition | None
     min_stay_ms: int
 
 
 def compile_segment(name: str, segment: Segment, evaluators: Mapping[str, Any] | None = None) -> SegmentRule:
     """A segment of the policy. One with a rule that cannot be compiled never changes."""
-    until = None if segment.until is None else _condition(segment.until, evaluators or {})
-    return SegmentRule(name, _condition(segment.when, evaluators or {}), until, seconds(segment.min_stay) * 1000)
+    until = None if segment.until is None else compile_condition(segment.until, evaluators or {})
+    return SegmentRule(name, compile_condition(segment.when, evaluators or {}), until, seconds(segment.min_stay) * 1000)
 
 
 def known(features: Iterable[FeatureValue], scores: Iterable[ScoreValue]) -> dict[str, Any]:
@@ -72,40 +61,14 @@ def judge(rule: SegmentRule, state: SegmentState | None, values: Mapping[str, An
 
 
 def _enters(rule: SegmentRule, values: Mapping[str, Any], now_ms: int) -> bool:
-    if not _holds(rule.when, values, now_ms):
+    if not holds(rule.when, values, now_ms):
         return False
-    return rule.until is None or not _holds(rule.until, values, now_ms)
+    return rule.until is None or not holds(rule.until, values, now_ms)
 
 
 def _leaves(rule: SegmentRule, state: SegmentState, values: Mapping[str, Any], now_ms: int) -> bool:
     if state.since_ms is not None and now_ms - state.since_ms < rule.min_stay_ms:
         return False
     if rule.until is not None:
-        return _holds(rule.until, values, now_ms) is True
-    return _holds(rule.when, values, now_ms) is False
-
-
-def _condition(logic: Any, evaluators: Mapping[str, Any]) -> _Condition:
-    try:
-        step = compile_rule(logic, evaluators)
-    except LogicError:
-        step = None
-    return _Condition(step, needs(logic, evaluators))
-
-
-def _holds(condition: _Condition, values: Mapping[str, Any], now_ms: int) -> bool | None:
-    """None where it cannot be said."""
-    if condition.step is None or any(_is_absent(name, values) for name in condition.needs):
-        return None
-    try:
-        return is_true(condition.step(values, Frame(values, "", lambda: now_ms)))
-    except LogicError:
-        return None
-
-
-def _is_absent(name: str, values: Mapping[str, Any]) -> bool:
-    """Whether the feature or score itself has no value; a category of it that never came is nothing absent."""
-    first, _, rest = name.partition(".")
-    if first not in _GROUPS:
-        return values.get(first) is None
-    return bool(rest) and values[first].get(rest.partition(".")[0]) is None
+        return holds(rule.until, values, now_ms) is True
+    return holds(rule.when, values, now_ms) is False

@@ -54,6 +54,10 @@ class SegmentState:
     since_ms: int | None  # None: it never was inside
 
 
+class Names(dict[str, bool]):
+    """Name → whether it holds. Rules read it as `{var: segments.binge}` and as `{in: [binge, {var: segments}]}`."""
+
+
 class Reason(StrEnum):
     """Why a flag has this value: OpenFeature's own words, as far as they are used."""
 

@@ -33,7 +33,7 @@ def _pair(first: str, second: str) -> Step:
     def step(data: Any, _: Frame) -> Any:
         if type(data) is dict:
             inner = data.get(first)
-            if type(inner) is dict:
+            if isinstance(inner, dict):
                 return inner.get(second)
         return walk(data, parts)
 
@@ -74,7 +74,7 @@ def missing_some(arguments: list[Step], *, at_root: bool) -> Step:
 def walk(data: Any, parts: tuple[str, ...]) -> Any:
     """What stands at the end of a path, or None. Lists are read by index."""
     for part in parts:
-        if type(data) is dict or isinstance(data, Mapping):  # asking for Mapping costs
+        if isinstance(data, dict) or isinstance(data, Mapping):  # noqa: SIM101 - asking for Mapping costs
             data = data.get(part)
         elif isinstance(data, list | str):
             data = _item(data, part)

@@ -7,6 +7,7 @@ answers to earlier ones are few and read; what is beyond waits in the kernel, an
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -140,19 +141,19 @@ class Connection(asyncio.BufferedProtocol):
 
     def _take(self, said: Said, size: int) -> None:
         if isinstance(said, Query):
-            self._answer_query(said)
+            self._take_query(said, size)
             return
         if isinstance(said, Greeting):
             said = self._greet(said)
         speaker = self._speaker()
         name = "" if isinstance(speaker, Refused) else speaker.name
         self.unanswered += 1
-        self._receiver.group.take(Batch(name, screen(speaker, said)), self._note, size)
+        tell = self._note if self._wants_answers else self._note_unasked
+        self._receiver.group.take(Batch(name, screen(speaker, said)), tell, size)
 
     def _greet(self, greeting: Greeting) -> Sequence[Received]:
         """From here on; answered like a line of no events, or refused where no sender has this token."""
         if greeting.answers is not None:
-            self._receiver.group.flush()  # earlier lines are answered as they were sent
             self._wants_answers = greeting.answers
         if greeting.token_sha256 is None:
             return []
@@ -167,12 +168,19 @@ class Connection(asyncio.BufferedProtocol):
             self._known_by = senders, senders.identify(self.peer)
         return self._known_by[1]
 
-    def _answer_query(self, query: Query) -> None:
-        if self.unanswered or query.name not in APP_QUERIES:  # apps ask often: no commit before its time for them
-            self._receiver.group.flush()  # an answer must include what this sender said before it asked
-        if self._wants_answers:
-            self._add_answer(self._answer_to(query))
-            self._send_answers()
+    def _take_query(self, query: Query, size: int) -> None:
+        """An answer must include what this sender said before it asked. Only the owner can make us commit for that."""
+        if not self._wants_answers:
+            return
+        if self._receiver.senders().is_owner(self.peer):
+            if self.unanswered or query.name not in APP_QUERIES:  # apps ask often: no commit before its time for them
+                self._receiver.group.flush()
+        elif self.unanswered:
+            self.unanswered += 1
+            self._receiver.group.take(Batch("", ()), partial(self._note_asked, query), size)
+            return
+        self._add_answer(self._answer_to(query))
+        self._send_answers()
 
     def _answer_to(self, query: Query) -> dict[str, Any]:
         """Apps ask about what they may read, the owner about everything."""
@@ -188,9 +196,20 @@ class Connection(asyncio.BufferedProtocol):
 
     def _note(self, outcomes: Sequence[Refused | None]) -> None:
         """One line is on disk or refused: an answer to it stands ready, to be sent with those of its group."""
+        self._add_answer(verdicts(outcomes))
+        self._settle()
+
+    def _note_asked(self, query: Query, outcomes: Sequence[Refused | None]) -> None:  # noqa: ARG002 - it has none
+        """What this sender said before it asked is on disk or refused, and answered."""
+        self._add_answer(self._answer_to(query))
+        self._settle()
+
+    def _note_unasked(self, outcomes: Sequence[Refused | None]) -> None:  # noqa: ARG002 - nobody asked
+        """One line is on disk or refused, and its sender did not want to know."""
+        self._settle()
+
+    def _settle(self) -> None:
         self.unanswered -= 1
-        if self._wants_answers:
-            self._add_answer(verdicts(outcomes))
         if not self._is_telling:
             self._is_telling = True
             asyncio.get_running_loop().call_soon(self._tell)

@@ -67,6 +67,8 @@ class Door:
             raise ConfigError(f"there is no group {self.group!r} on this machine", hint=hint) from exc
 
     def _give_to(self, gid: int) -> None:
+        if self.path.stat().st_gid == gid:
+            return  # where it is ours already nothing need be allowed
         try:
             os.chown(self.path, -1, gid)
         except PermissionError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ import psutil
 from discreet_agent.event import EventLine
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from discreet_contract.condition import FieldValue
     from discreet_contract.policy.model import Signal
 
@@ -20,9 +23,20 @@ _HIGH_PERCENT = 90
 def sample_host(name: str, signal: Signal, now_ms: int) -> EventLine:
     """One event of the signal declared for the host collector; a field the signal does not declare is not read."""
     fields = {
-        field: value for field, read in _READERS.items() if field in signal.fields and (value := read()) is not None
+        field: value
+        for field, read in _READERS.items()
+        if field in signal.fields and (value := _attempted(read)) is not None
     }
     return EventLine(signal=name, version=signal.version, time=now_ms, fields=fields)
+
+
+def _attempted(read: Callable[[], FieldValue | None]) -> FieldValue | None:
+    """Nothing where this machine does not say: a sandbox without /proc, a driver with a fault. The agent goes on."""
+    try:
+        value = read()
+    except (OSError, ValueError, RuntimeError, psutil.Error):
+        return None
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _load_percent() -> FieldValue:

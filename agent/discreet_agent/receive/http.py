@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from discreet_agent.receive.http_guard import Address, Identify
     from discreet_agent.receive.http_messages import Route
 
-MAX_CONNECTIONS = 64  # one more takes the place of the one that has been idle for longest
+MAX_CONNECTIONS = 64  # one more takes the place of one whose client is waited for; see `has_room`
 MAX_BUFFERED_BYTES = 16 * 1024 * 1024  # of bodies, over all connections
 DRAIN_SECONDS = 2.0  # for answers still due when the edge closes
 
@@ -62,22 +62,35 @@ class HttpServer:
         self._server = None
 
     def has_room(self) -> bool:
-        """Whether one more connection may be served; hangs up on the one that has been idle for longest if need be."""
+        """Whether one more connection may be served; where all places are taken, one whose client is waited for goes.
+
+        First the one that has been idle for longest, else the one whose request has been arriving for longest.
+        """
         if len(self.connections) < MAX_CONNECTIONS:
             return True
-        idle = [(c.idle_since, c) for c in self.connections if c.idle_since is not None]
+        idle = {c: c.idle_since for c in self.connections if c.idle_since is not None}
+        arriving = {c: c.arriving_since for c in self.connections if c.arriving_since is not None}
         if not idle:
             self.refused[HttpRefusal.BUSY] += 1
+        waited_for = idle or arriving
+        if not waited_for:
             return False
-        _, longest = min(idle, key=lambda entry: entry[0])
+        longest = min(waited_for, key=waited_for.__getitem__)
         self.connections.discard(longest)
         longest.hang_up()
         return True
 
-    def hold(self, more_bytes: int) -> bool:
-        """Account for bytes of bodies that are kept (negative: let go of); False where there is no room for them."""
+    def hold(self, more_bytes: int, who: Connection) -> bool:
+        """Account for bytes of bodies that are kept (negative: let go of); False where there is no room for them.
+
+        Who holds most of a body that is still arriving makes room for one that holds less.
+        """
         if more_bytes > 0 and self.buffered_bytes + more_bytes > MAX_BUFFERED_BYTES:
-            return False
+            arriving = [c for c in self.connections if c.arriving_since is not None]
+            greediest = max(arriving, key=lambda c: c.held_bytes, default=who)
+            if greediest.held_bytes <= who.held_bytes + more_bytes:
+                return False
+            greediest.make_room()
         self.buffered_bytes += more_bytes
         return True
 

@@ -43,9 +43,10 @@ class Connection(asyncio.BufferedProtocol):
         self._is_serving = False
         self._is_lingering = False  # answered for the last time; what still comes is not looked at
         self._has_ended = False  # the client says no more, but may still wait for answers
-        self._held_bytes = 0  # of bodies
+        self.held_bytes = 0  # of bodies
         self._unfollow: Callable[[], None] | None = None  # while a stream goes out
         self.idle_since: float | None = None
+        self.arriving_since: float | None = None  # while part of a request is here, or a refused one is still coming
         self._reader = RequestReader(server.guard, server.router, self)
 
     # --- asyncio -----------------------------------------------------------------------------
@@ -66,7 +67,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = None
         self._stop_timer()
         self._waiting.clear()
-        self.hold(-self._held_bytes)
+        self.hold(-self.held_bytes)
         self._writable.set()
         unfollow, self._unfollow = self._unfollow, None
         if unfollow is not None:
@@ -81,7 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._reader.is_refused or self._is_lingering:
             return
         if self.idle_since is not None:
-            self.idle_since = None
+            self.idle_since, self.arriving_since = None, asyncio.get_running_loop().time()
             self._arm(HEAD_SECONDS, self._too_slow)
         self._reader.feed(bytes(memoryview(self._input)[:nbytes]))
 
@@ -111,7 +112,7 @@ class Connection(asyncio.BufferedProtocol):
         self._waiting.append(exchange)
         if self._is_serving:
             return
-        self._is_serving = True
+        self._is_serving, self.arriving_since = True, None
         self._stop_timer()
         if self._transport is not None:
             self._transport.pause_reading()
@@ -125,9 +126,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def hold(self, more_bytes: int) -> bool:
         """Account for bytes of a body, here and for all connections together."""
-        if not self._server.hold(more_bytes):
+        if not self._server.hold(more_bytes, self):
             return False
-        self._held_bytes += more_bytes
+        self.held_bytes += more_bytes
         return True
 
     # --- answering ---------------------------------------------------------------------------
@@ -205,6 +206,7 @@ class Connection(asyncio.BufferedProtocol):
     def _rest(self) -> None:
         """Wait for a request; part of one may be here already."""
         if self._reader.has_begun:
+            self.arriving_since = asyncio.get_running_loop().time()
             self._arm(REQUEST_SECONDS, self._too_slow)
             return
         self.idle_since = asyncio.get_running_loop().time()
@@ -216,9 +218,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._has_ended:
             self.hang_up()
             return
+        self.arriving_since = asyncio.get_running_loop().time()
         transport.write_eof()
         transport.resume_reading()
         self._arm(LINGER_SECONDS, self._abort)
+
+    def make_room(self) -> None:
+        """Let go of what is here of a body, for another client's."""
+        self._reader.refuse(HttpRefusal.BUSY, "too much is being received at once")
 
     def _too_slow(self) -> None:
         self._reader.refuse(HttpRefusal.TOO_SLOW, "the request took too long to arrive")

@@ -87,11 +87,12 @@ class Otlp:
             self._follow_policy()
             changes: dict[bytes, otlp_metrics._Last] = {}
             items: list[Received] = []
+            now_ns = self._now_ms() * 1_000_000
             for point in _gathered(request, _decoder_for(request).decode_metrics):
                 item = (
                     _TOO_LARGE
                     if isinstance(point, TooLarge)
-                    else otlp_metrics.event_of(point, self._sources, self._series, changes)
+                    else otlp_metrics.event_of(point, self._sources, self._series, changes, now_ns)
                 )
                 if item is not None:
                     items.append(item)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_COMMAS = 1_000_000  # bounds how many items a list can have; ten thousand records of ten attributes have 250,000
+# Bounds how many items a list can have: as many as the most records with the most attributes need.
+MAX_COMMAS = 500_000
 
 _NOTHING = Raw()
 _Digits = Annotated[str, Meta(pattern=r"^-?[0-9]{1,20}\Z")]

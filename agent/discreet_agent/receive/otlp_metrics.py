@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from discreet_agent.receive.otlp_records import DataPoint
     from discreet_contract.policy.model import Otlp, Signal
 
+_SKEW_NS = 300_000_000_000  # so far ahead of our clock a point may be
 MAX_SERIES = 10_000  # whose last point is remembered; the one unheard of for longest is given up
 
 _UNDECLARED = Refused(EventRefusal.UNKNOWN_SIGNAL, "the policy declares no signal for this metric and its attributes")
@@ -68,6 +69,7 @@ class Sources:
 class _Last:
     time_ns: int
     value: int | float
+    counts_since_ns: int = 0  # of a cumulative sum: its start
 
 
 class Series:
@@ -88,15 +90,17 @@ class Series:
             self._last.pop(key, None)
             self._last[key] = last  # at the end: dictionaries keep their order
         while len(self._last) > MAX_SERIES:
-            del self._last[next(iter(self._last))]
+            gone = self._last.pop(next(iter(self._last)))
+            # Or its next point would look like the first of a new counter, and all of it be counted once more.
+            self._since_ns = max(self._since_ns, gone.counts_since_ns + 1)
 
-    def rise(self, point: DataPoint, value: float, changes: dict[bytes, _Last]) -> int | float | None:
+    def rise(self, point: DataPoint, value: float, changes: dict[bytes, _Last], now_ns: int) -> int | float | None:
         """What a point adds to those before it; None: nothing, or it is here already. Notes it in `changes`."""
         key = point.series + point.start_ns.to_bytes(8, "big") if point.kind is Kind.CUMULATIVE else point.series
         last = changes.get(key) or self._last.get(key)
-        if last is not None and point.time_ns <= last.time_ns:
-            return None  # sent again
-        changes[key] = _Last(point.time_ns, value)
+        if last is not None and point.time_ns <= last.time_ns <= now_ns + _SKEW_NS:
+            return None  # sent again; not where the last one is of a time to come, for then the clock was set back
+        changes[key] = _Last(point.time_ns, value, point.start_ns if point.kind is Kind.CUMULATIVE else 0)
         if point.kind in (Kind.GAUGE, Kind.TOTAL):
             return value
         if point.kind is Kind.CUMULATIVE:
@@ -107,7 +111,9 @@ class Series:
         return value or None
 
 
-def event_of(point: DataPoint, sources: Sources, series: Series, changes: dict[bytes, _Last]) -> Received | None:
+def event_of(
+    point: DataPoint, sources: Sources, series: Series, changes: dict[bytes, _Last], now_ns: int
+) -> Received | None:
     """The event that a data point says, why it is none, or None where nothing happened."""
     source = sources.find(point)
     refusal = _refusal(point, source)
@@ -115,7 +121,7 @@ def event_of(point: DataPoint, sources: Sources, series: Series, changes: dict[b
         return refusal
     if point.value is None:
         return None  # the point says itself that there is no value
-    value = series.rise(point, point.value, changes)
+    value = series.rise(point, point.value, changes, now_ns)
     if value is None:
         return None
     attributes = point.attributes

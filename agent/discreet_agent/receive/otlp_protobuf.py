@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from discreet_agent.receive.otlp_records import (
+    MAX_ATTRIBUTES,
     MAX_RECORD_BYTES,
     TOO_LARGE,
     UNFIT,
@@ -51,22 +52,25 @@ def decode_logs(body: bytes) -> Iterator[LogRecord | TooLarge]:
     """Every log record. Raises UndecodableError."""
     from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as Message
 
-    walk = Walk()
+    walk, attributes = Walk(), Walk(MAX_ATTRIBUTES)
     with _translated():
         for resource in walk.messages(memoryview(body), _ALL_RESOURCES):
             for scope in walk.messages(resource, _SCOPES):
                 version = _text(walk.last(memoryview(walk.last(scope, _SCOPE)), _SCOPE_VERSION))
                 schema_url = _text(walk.last(scope, _SCHEMA_URL) or walk.last(resource, _SCHEMA_URL))
                 for content in walk.messages(scope, _RECORDS):
-                    yield _read_log(_parsed(Message, content), version, schema_url) if _fits(content) else TOO_LARGE
+                    if not _fits(content):
+                        yield TOO_LARGE
+                    else:
+                        yield _read_log(_parsed(Message, content), version, schema_url, attributes)
 
 
-def _read_log(record: Any, version: str, schema_url: str) -> LogRecord:
+def _read_log(record: Any, version: str, schema_url: str, walk: Walk) -> LogRecord:
     return LogRecord(
         event_name=record.event_name,
         time_ns=record.time_unix_nano,
         observed_ns=record.observed_time_unix_nano,
-        attributes=_attributes(record.attributes),
+        attributes=_attributes(record.attributes, walk),
         scope_version=version,
         schema_url=schema_url,
     )
@@ -74,16 +78,16 @@ def _read_log(record: Any, version: str, schema_url: str) -> LogRecord:
 
 def decode_metrics(body: bytes) -> Iterator[DataPoint | TooLarge]:
     """Every data point. Raises UndecodableError."""
-    walk = Walk()
+    walk, attributes = Walk(), Walk(MAX_ATTRIBUTES)
     with _translated():
         for resource in walk.messages(memoryview(body), _ALL_RESOURCES):
             for scope in walk.messages(resource, _SCOPES):
                 source = walk.last(resource, _RESOURCE) + b"\0" + walk.last(scope, _SCOPE)
                 for metric in walk.messages(scope, _RECORDS):
-                    yield from _read_metric(walk, metric, source)
+                    yield from _read_metric(walk, attributes, metric, source)
 
 
-def _read_metric(walk: Walk, metric: memoryview, source: bytes) -> Iterator[DataPoint | TooLarge]:
+def _read_metric(walk: Walk, attributes: Walk, metric: memoryview, source: bytes) -> Iterator[DataPoint | TooLarge]:
     from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 
     name, unit = _text(walk.last(metric, _NAME)), _text(walk.last(metric, _UNIT))
@@ -99,7 +103,8 @@ def _read_metric(walk: Walk, metric: memoryview, source: bytes) -> Iterator[Data
             elif kind is Kind.DISTRIBUTION:
                 yield DataPoint(name, unit, kind, None, 0, 0, {}, b"")
             else:
-                yield _read_point(_parsed(NumberDataPoint, content), name, unit, kind, source)
+                point = _parsed(NumberDataPoint, content)
+                yield _read_point(point, name, unit, kind, source, _attributes(point.attributes, attributes))
 
 
 def _kind_of(walk: Walk, number: int, data: memoryview) -> Kind:
@@ -111,8 +116,7 @@ def _kind_of(walk: Walk, number: int, data: memoryview) -> Kind:
     return kind_of_sum(said.get(_TEMPORALITY), bool(said.get(_MONOTONIC)))
 
 
-def _read_point(point: Any, name: str, unit: str, kind: Kind, source: bytes) -> DataPoint:
-    attributes = _attributes(point.attributes)
+def _read_point(point: Any, name: str, unit: str, kind: Kind, source: bytes, attributes: dict[str, Value]) -> DataPoint:
     said = point.WhichOneof("value")
     return DataPoint(
         metric=name,
@@ -151,7 +155,9 @@ def _parsed(message: Callable[[], Any], content: memoryview) -> Any:
     return parsed
 
 
-def _attributes(pairs: Any) -> dict[str, Value]:
+def _attributes(pairs: Any, walk: Walk) -> dict[str, Value]:
+    """By name. Each is a step, also one that says nothing or says a name again: 64 KB can hold 30,000 of those."""
+    walk.pay(len(pairs))
     found: dict[str, Value] = {}
     for pair in pairs:
         said = pair.value.WhichOneof("value")

@@ -38,9 +38,7 @@ class Walk:
         """(field number, integer or bytes) of every field, in order. Raises WireError and TooManyFieldsError."""
         at, end = 0, len(message)
         while at < end:
-            self._left -= 1
-            if self._left < 0:
-                raise TooManyFieldsError
+            self.pay(1)
             key, at = _varint(message, at)
             number, wire_type = key >> 3, key & 7
             content: Content
@@ -53,6 +51,12 @@ class Walk:
             if number == 0 or at > end:
                 raise WireError("a field without a number, or one that ends outside of its message")
             yield number, content
+
+    def pay(self, steps: int) -> None:
+        """Use up so many steps at once. Raises TooManyFieldsError."""
+        self._left -= steps
+        if self._left < 0:
+            raise TooManyFieldsError
 
     def messages(self, message: memoryview, wanted: int) -> Iterator[memoryview]:
         """Every submessage of one field, in order."""

@@ -15,6 +15,8 @@ from discreet_agent.rates import Rates
 from discreet_agent.validate import Validator
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from discreet_agent.event import Batch, Received
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.layer import RawLayer
@@ -46,23 +48,31 @@ class Admission:
         self._rates = Rates(device.rules)
         self._contracts = Contracts(device.rules, device.clock.now_ms(), self._contracts.to_keep())
 
-    def admit(self, batch: Batch) -> list[Event | Refused]:
-        """One verdict for each item, in order."""
+    def admit(self, batch: Batch, is_known: Callable[[Event], bool]) -> list[Event | Refused]:
+        """One verdict for each item, in order. One that is known from before adds nothing, so its rate is not asked."""
         now_ms, check, sender = self._device.clock.now_ms(), self._validator.check, batch.sender
         verdicts = [item if isinstance(item, Refused) else check(item, now_ms, sender) for item in batch.items]
         if self._rates:
             boot_ms = self._device.clock.boot_ms()
             for index, event in enumerate(verdicts):
-                if isinstance(event, Event):
+                if isinstance(event, Event) and not is_known(event):
                     verdicts[index] = self._rates.take(sender, event.signal, boot_ms) or event
         for item, verdict in zip(batch.items, verdicts, strict=True):
             if isinstance(verdict, Refused):
                 self._note_refusal(item, verdict, sender, now_ms)
-        if self._contracts:
-            for verdict in verdicts:
-                if isinstance(verdict, Event) and verdict.retracts is None:
-                    self._contracts.accept(verdict.signal, verdict.time_ms, now_ms)
         return verdicts
+
+    def stored(self, events: Sequence[Event]) -> None:
+        """What was admitted is on disk: only now it counts as come."""
+        if self._contracts:
+            now_ms = self._device.clock.now_ms()
+            for event in events:
+                self._contracts.accept(event.signal, event.time_ms, now_ms)
+
+    def not_stored(self, events: Sequence[Event]) -> None:
+        """What was admitted could not be stored: its senders shall send it again, and may."""
+        for event in events:
+            self._rates.give_back(event.sender, event.signal)
 
     def _note_refusal(self, item: Received, refused: Refused, sender: str, now_ms: int) -> None:
         if (

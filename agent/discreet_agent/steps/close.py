@@ -19,7 +19,7 @@ from discreet_agent.tally import conclude
 from discreet_contract.accounting import Debit, check_caps
 from discreet_contract.durations import seconds
 from discreet_contract.mechanisms.memoised import MemoisedResponse
-from discreet_contract.policy.dimensions import FACTS, MOST, arm_dimension, names_arm
+from discreet_contract.policy.dimensions import FACTS, arm_dimension, names_arm
 
 if TYPE_CHECKING:
     from discreet_agent.budget_clock import BudgetClock
@@ -201,7 +201,7 @@ class Closing:
         asked = [name for name in rules.experiments if names_arm(rules, plan, name, start)]
         pairs = [(arm_dimension(name), self._trials.arm_throughout(name, start, end)) for name in asked]
         pairs += [(fact, getattr(self._device.facts, fact)) for fact in FACTS if fact in plan.metric.by]
-        return tuple(sorted((name, value) for name, value in pairs if value))[:MOST]
+        return tuple(sorted((name, value) for name, value in pairs if value))
 
     def _enrol(self, now_ms: int) -> None:
         """Give every metric its first window, again where its definition or the consent is another one."""

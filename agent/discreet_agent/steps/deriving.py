@@ -35,7 +35,7 @@ class Deriving:
         self._tallying.take(groups)
         self._featuring.take(groups)
 
-    def take_back(self, event: Event) -> None:
-        """Undo an event that was counted and is no longer in the raw log."""
-        self._tallying.take_back(event)
-        self._featuring.take_back(event)
+    def take_back(self, events: Sequence[Event]) -> None:
+        """Undo events that were counted and are no longer in the raw log."""
+        self._tallying.take_back(events)
+        self._featuring.take_back(events)

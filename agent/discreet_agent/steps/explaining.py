@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.personalize import Personalizing
     from discreet_contract.policy.model import Policy
-    from discreet_contract.policy.personalization import Segment
+    from discreet_contract.policy.personalization import Flag, Segment
 
 
 def explain(personalizing: Personalizing, device: Device, answer: Answer, speaker: Speaker) -> dict[str, Any]:
@@ -23,21 +23,28 @@ def explain(personalizing: Personalizing, device: Device, answer: Answer, speake
     key, rules = answer.key, device.rules
     flag = rules.flags[key]
     pin = personalizing.pinning.pins().get(key)
+    segments, experiments = personalizing.read_by(key, "segments"), personalizing.read_by(key, "experiments")
+    features = personalizing.read_by(key, "features") | _behind(rules, segments, personalizing.read_by(key, "scores"))
+    is_open = all(map(speaker.may_read_feature, features)) and all(map(speaker.may_read_segment, segments))
     said: dict[str, Any] = {
         "flag": key,
         "answer": _answer(answer),
         "definition": definition_hash(flag),
         "policy": {"version": rules.version, "hash": device.policy.digest.hex()},
-        "rule": {"state": flag.state, "default": flag.default_variant, "targeting": flag.targeting},
+        "rule": {
+            "state": flag.state,
+            "default": flag.default_variant,
+            "targeting": flag.targeting if is_open else None,
+        },
     }
+    if not is_open:  # its rule would name them
+        said["hidden"] = "this flag reads features or segments that do not exist for this app"
     if device.why_off is not None:
         said["off"] = device.why_off
     if rules.kill.personalization or key in rules.kill.flags:
         said["killed"] = "all personalization" if rules.kill.personalization else "this flag"
     if pin is not None:
         said["pinned"] = described(pin)
-    segments, experiments = personalizing.read_by(key, "segments"), personalizing.read_by(key, "experiments")
-    features = personalizing.read_by(key, "features") | _behind(rules, segments, personalizing.read_by(key, "scores"))
     said["features"] = [_feature(value) for value in personalizing.features(speaker) if value.name in features]
     said["scores"] = [
         {"name": score.name, "value": score.value, "fallbacks": list(score.fallbacks)}
@@ -51,6 +58,14 @@ def explain(personalizing: Personalizing, device: Device, answer: Answer, speake
     ]
     said["experiments"] = [found for found in personalizing.experiments() if found["name"] in experiments]
     return said
+
+
+def _rule(flag: Flag, *, is_open: bool) -> dict[str, Any]:
+    """Its targeting names what it reads, so it is left out where that does not exist for who asks."""
+    said: dict[str, Any] = {"state": flag.state, "default": flag.default_variant, "targeting": flag.targeting}
+    if is_open:
+        return said
+    return said | {"targeting": None, "hidden": "it reads features or segments that do not exist for this app"}
 
 
 def _behind(policy: Policy, segments: set[str], scores: set[str]) -> set[str]:

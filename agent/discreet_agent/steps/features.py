@@ -134,27 +134,21 @@ class Featuring:
                 touched.add((start, key))
         return touched
 
-    def take_back(self, event: Event) -> None:
-        """Undo an event that was counted and is no longer in the raw log; within a transaction."""
-        for definition in self._by_signal.get(event.signal, ()):
-            if definition.chosen([event]):
-                self._undo(definition, event)
+    def take_back(self, events: Sequence[Event]) -> None:
+        """Undo events that were counted and are no longer in the raw log; within a transaction."""
+        for signal, definitions in self._by_signal.items():
+            some = [event for event in events if event.signal == signal]
+            for definition in definitions:
+                for start, part in _by_bucket(definition, definition.chosen(some)).items():
+                    for key, undone in definition.by_key(part).items():
+                        self._undo(definition, start, key, undone)
 
-    def _undo(self, definition: Definition, event: Event) -> None:
+    def _undo(self, definition: Definition, start: int, key: str, events: Sequence[Event]) -> None:
         kept = self._load(definition)
-        start = definition.grid.bucket(event.time_ms)
-        [key] = definition.by_key([event])
         state = kept.states.get(start, {}).get(key)
         if state is None:  # it is forgotten already
             return
-        without = definition.aggregate.remove(state, start, event)
-        if without is NOT_UNDOABLE:
-            if self._is_raw_kept_since(definition.signal, start):
-                without = self._anew(definition, start, key)
-            else:
-                kept.partial.add(start)
-                self._store.count("corrections_not_applied", definition.name)
-                without = state
+        without = self._without(definition, start, key, events)
         if without is None:
             del kept.states[start][key]
             if not kept.states[start]:
@@ -165,6 +159,23 @@ class Featuring:
             return
         kept.states[start][key] = without
         self._save(definition, kept, {(start, key)})
+
+    def _without(self, definition: Definition, start: int, key: str, events: Sequence[Event]) -> State | None:
+        """A bucket's state without these events; None where nothing is left."""
+        kept = self._load(definition)
+        state: State | None = kept.states[start][key]
+        for event in events:
+            if state is None:
+                break
+            without = definition.aggregate.remove(state, start, event)
+            if without is not NOT_UNDOABLE:
+                state = without
+            elif self._is_raw_kept_since(definition.signal, start):
+                return self._anew(definition, start, key)  # from what is left, so without all of them
+            else:
+                kept.partial.add(start)
+                self._store.count("corrections_not_applied", definition.name)
+        return state
 
     def _is_raw_kept_since(self, signal: str, start: int) -> bool:
         return self._store.deletions.until("raw", signal, but=Why.PURGED) <= self._layer.clock.of(start * 1000) // 1000
@@ -211,11 +222,15 @@ class Featuring:
                 if died <= now:
                     self._forget_all(name, Why.EXPIRED)
                     continue
-            gone = self._store.features.forget(name, expired_at=now)
-            if gone[0]:
-                self._write_receipt(definition, gone, Why.EXPIRED)
-                self._kept.pop(name, None)
-                self.changes += 1
+            gone = [self._store.features.forget(name, expired_at=now)]
+            if self._layer.is_dated:  # a policy may keep them for a shorter time than when they were written
+                oldest = self._device.clock.now_ms() // 1000 - grid.kept - grid.width
+                gone.append(self._store.features.forget(name, before=oldest))
+            for some in gone:
+                if some[0]:
+                    self._write_receipt(definition, some, Why.EXPIRED)
+                    self._kept.pop(name, None)
+                    self.changes += 1
 
     def purge(self, signal: str | None, before_ms: int | None) -> None:
         """Forget what was made of a signal's events, or of all, up to a moment; the rest is built up again."""

@@ -7,19 +7,18 @@ listens.
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from discreet_agent.personal.apps import Seen
-from discreet_agent.personal.coerce import LogicError, is_true
+from discreet_agent.personal.conditions import compile_condition, holds
 from discreet_agent.personal.flags import FlagSet
-from discreet_agent.personal.frame import Frame
-from discreet_agent.personal.logic import compile_rule
 from discreet_agent.personal.reads import GROUPS
 from discreet_agent.personal.scores import compile_score, score
-from discreet_agent.personal.values import Failure, FlagError
+from discreet_agent.personal.values import Failure, FlagError, Names
 from discreet_agent.senders import ANYONE
 from discreet_agent.steps.explaining import explain
 from discreet_agent.steps.pins import Pinning
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from discreet_agent.steps.layer import RawLayer
     from discreet_agent.steps.trials import Trials
     from discreet_agent.store.store import Store
+    from discreet_contract.policy.personalization import Flag
 
 _NOT_FOUND = "no such flag"
 
@@ -52,6 +52,7 @@ class Personalizing:
         self.stays = Stays(device, store)
         self._listeners: list[Callable[[], None]] = []
         self._told = b""
+        self.evaluated: Counter[str] = Counter()  # by flag, since the start: counted only, never an exposure
         self.adopt(device)
 
     def adopt(self, device: Device) -> None:
@@ -61,9 +62,10 @@ class Personalizing:
         killed = frozenset(rules.flags) if rules.kill.personalization else frozenset(rules.kill.flags)
         self.flags = FlagSet(rules.flags, rules.evaluators, clock=device.clock, killed=killed)
         self._reads = {key: self.flags.reads(key) for key in self.flags.keys}
+        self._timed = {key for key, flag in rules.flags.items() if _reads_time(flag, rules.evaluators)}
         self._scores = {name: compile_score(name, item) for name, item in rules.scores.items()}
         self._eligible = {
-            name: compile_rule(experiment.eligible)
+            name: compile_condition(experiment.eligible, rules.evaluators)
             for name, experiment in rules.experiments.items()
             if experiment.eligible is not None
         }
@@ -110,14 +112,15 @@ class Personalizing:
     def _now(self) -> dict[str, Any]:
         """What conditions may read, worked out at most once a second while nothing comes in."""
         now_ms = self._layer.clock.expected_wall_ms
-        moment = (self.features_of.changes, now_ms // 1000, self._store.undone)
+        trials = self._trials.arms()
+        moment = (self.features_of.changes, now_ms // 1000, self._store.undone, trials)
         if self._remembered is None or self._remembered[0] != moment:
             features = {name: self.features_of.read(name).value for name in self.features_of.definitions}
             scores = {name: self._score(name).value for name in self._scores}
             known: dict[str, Any] = {**features, **scores, "features": features, "scores": scores}
             states = self.stays.judge(known, now_ms)
-            inside = sorted(name for name, state in states.items() if state.is_inside)
-            known |= {"segments": {name: state.is_inside for name, state in states.items()}}
+            inside = Names({name: True for name, state in sorted(states.items()) if state.is_inside})
+            known |= {"segments": Names({name: state.is_inside for name, state in states.items()})}
             known |= {name: state.is_inside for name, state in states.items()}
             arms = self._arms(known)
             context = {"features": features, "scores": scores, "segments": inside, "experiments": arms}
@@ -130,13 +133,9 @@ class Personalizing:
         return {name: arm for name, arm in arms.items() if self._is_eligible(name, known)}
 
     def _is_eligible(self, experiment: str, known: Mapping[str, Any]) -> bool:
-        rule = self._eligible.get(experiment)
-        if rule is None:
-            return True
-        try:
-            return is_true(rule(known, Frame(known, "", self._device.clock.now_ms)))
-        except LogicError:
-            return False
+        """Not while nobody can say: a device without the feature that decides is shown the default."""
+        condition = self._eligible.get(experiment)
+        return condition is None or holds(condition, known, self._device.clock.now_ms()) is True
 
     # --- flags -----------------------------------------------------------------------------
 
@@ -144,11 +143,15 @@ class Personalizing:
         """See `Apps`."""
         if not speaker.may_read_flag(key):
             return Failure(key, FlagError.FLAG_NOT_FOUND, _NOT_FOUND)
+        if key in self._reads:
+            self.evaluated[key] += 1
         return self._evaluate(key, context)
 
     def evaluate_all(self, context: Mapping[str, Any], speaker: Speaker) -> list[Answer]:
         """See `Apps`."""
-        return [self._evaluate(key, context) for key in sorted(self.flags.keys) if speaker.may_read_flag(key)]
+        keys = [key for key in self.flags.keys if speaker.may_read_flag(key)]
+        self.evaluated.update(keys)
+        return [self._evaluate(key, context) for key in keys]
 
     def _evaluate(self, key: str, context: Mapping[str, Any]) -> Answer:
         pinned = self.pinning.answer(key)
@@ -161,17 +164,19 @@ class Personalizing:
 
     def tag(self, speaker: Speaker) -> str:
         """See `Apps`."""
-        said = [speaker.name, self._state(), self._reading()]
+        keys = [key for key in self.flags.keys if speaker.may_read_flag(key)]
+        said = [speaker.name, self._state(keys), self._reading(keys)]
         return blake2b(msgspec.json.encode(said), digest_size=12).hexdigest()
 
-    def _reading(self) -> list[Any]:
-        """What the flags read of the device, as it is now."""
-        read = sorted({name for names in self._reads.values() for name in names})
+    def _reading(self, keys: Sequence[str]) -> list[Any]:
+        """What these flags read: of the device as it is now, and of the time the minute."""
+        minute = self._device.clock.now_ms() // 60_000 if not self._timed.isdisjoint(keys) else 0
+        read = sorted({name for key in keys for name in self._reads[key]})
         if not self._is_on or not read:
-            return []
+            return [minute]
         context = self._now()["context"]
         parts = ((context[group], name) for group, _, name in (one.partition(".") for one in read))
-        return [part.get(name) if name and isinstance(part, dict) else part for part, name in parts]
+        return [minute, *(part.get(name) if name else part for part, name in parts)]
 
     def read_by(self, key: str, group: str) -> set[str]:
         """Names of a group that a flag's targeting may look up."""
@@ -179,17 +184,18 @@ class Personalizing:
         known: Mapping[str, Any] = getattr(self._device.rules, group)
         return set(known) if group in names else {name for name in known if f"{group}.{name}" in names}
 
-    def _state(self) -> list[Any]:
-        pins = sorted((pin.flag, pin.variant, pin.by, pin.at_ms) for pin in self.pinning.pins().values())
+    def _state(self, keys: Sequence[str]) -> list[Any]:
+        pinned = [pin for pin in self.pinning.pins().values() if pin.flag in keys]
+        pins = sorted((pin.flag, pin.variant, pin.by, pin.at_ms) for pin in pinned)
         return [self._device.policy.digest.hex(), self._is_on, pins]
 
     # --- explaining ------------------------------------------------------------------------
 
     def explain(self, key: str, context: Mapping[str, Any], speaker: Speaker) -> dict[str, Any] | Failure:
         """See `Apps`."""
-        answer = self.evaluate(key, context, speaker)
-        if isinstance(answer, Failure) and answer.code is FlagError.FLAG_NOT_FOUND:
-            return answer
+        if key not in self._reads or not speaker.may_read_flag(key):
+            return Failure(key, FlagError.FLAG_NOT_FOUND, _NOT_FOUND)
+        answer = self._evaluate(key, context)
         return explain(self, self._device, answer, speaker)
 
     def experiments(self) -> list[dict[str, Any]]:
@@ -249,3 +255,9 @@ class Personalizing:
         """What personalization remembered was purged."""
         self.stays.begin_anew()
         self._remembered = None
+
+
+def _reads_time(flag: Flag, evaluators: Mapping[str, Any]) -> bool:
+    """Whether its answer may be another one merely because time has passed: seen by the name that flagd gives it."""
+    rule = msgspec.json.encode(flag.targeting)
+    return b"$flagd" in rule or (b"$ref" in rule and b"$flagd" in msgspec.json.encode(evaluators))

@@ -64,6 +64,7 @@ class Recording:
             try:
                 self._store_all(outcomes, taken, fresh)
             except RetryableError:
+                self.admission.not_stored(taken)
                 self._layer.look_up_anew()  # the commit may have been kept all the same, and the sender sends again
                 raise
         else:  # nothing to store: count in memory, so that a flood of bad input costs no disk writes
@@ -91,8 +92,13 @@ class Recording:
         self._may_be_retracted = self._store.seen.any_retracted()
         outcomes: list[Event | Refused] = []
         for batch in batches:
-            outcomes += [self._refuse_known(admitted, fresh) for admitted in self.admission.admit(batch)]
+            outcomes += [
+                self._refuse_known(admitted, fresh) for admitted in self.admission.admit(batch, self._is_known)
+            ]
         return outcomes, fresh
+
+    def _is_known(self, event: Event) -> bool:
+        return event.id is not None and self._layer.is_known(self._layer.digest(event.sender, event.id))
 
     def _refuse_known(self, event: Event | Refused, fresh: Digests) -> Event | Refused:
         if isinstance(event, Refused) or event.id is None:
@@ -130,17 +136,19 @@ class Recording:
             self._write_refusals()
         self._unwritten.clear()
         self._layer.learn(fresh.values())
+        self.admission.stored(events)
         if arrival.is_dated:
             self._watching.take(events)
 
     def _correct(self, outcomes: list[Event | Refused], fresh: Digests) -> None:
         """Corrections after all events of the group: what they take back may have come with them."""
-        for index, item in enumerate(outcomes):
-            if isinstance(item, Refused) or item.retracts is None:
-                continue
-            digest = self._layer.digest(item.sender, item.retracts)
-            is_known = (item.sender, item.retracts) in fresh or self._layer.is_known(digest)
-            refusal = self._correcting.take(item, is_known=is_known)
+        places = [index for index, item in enumerate(outcomes) if isinstance(item, Event) and item.retracts is not None]
+        corrections = [item for item in outcomes if isinstance(item, Event) and item.retracts is not None]
+
+        def is_known(correction: Event, digest: bytes) -> bool:
+            return (correction.sender, correction.retracts) in fresh or self._layer.is_known(digest)
+
+        for index, refusal in zip(places, self._correcting.take(corrections, is_known), strict=True):
             if refusal is not None:
                 outcomes[index] = refusal
 

@@ -69,20 +69,24 @@ class Tallying:
             state = tallies.load(tally.name, tally.version, start)
             tallies.save(tally.name, tally.version, start, tally.fold(state, events))
 
-    def take_back(self, event: Event) -> None:
-        """Undo an event that was counted and is no longer in the raw log.
+    def take_back(self, events: Sequence[Event]) -> None:
+        """Undo events that were counted and are no longer in the raw log.
 
         What was released stays; where the metric is a count or a sum, the next window makes up for it.
         """
         for tally in self._tallies:
-            start = tally.window_of(event)
-            if start is None:
-                continue
-            scheduled = self._store.tallies.scheduled(tally.name)
-            if scheduled is None or start >= scheduled.next_window:
-                self._undo(tally, start, event)
-            elif start >= scheduled.first_window and self._is_released_with(tally, start, event):
-                self._carry(tally, scheduled, event)
+            by_window: dict[int, list[Event]] = {}
+            for event in events:
+                start = tally.window_of(event)
+                if start is not None:
+                    by_window.setdefault(start, []).append(event)
+            scheduled = self._store.tallies.scheduled(tally.name) if by_window else None
+            for start, some in by_window.items():
+                if scheduled is None or start >= scheduled.next_window:
+                    self._undo(tally, start, some)
+                elif start >= scheduled.first_window and self._store.ledger.holds(tally.name, start):
+                    # A summary was drawn, for there was budget and it was its turn; and these came in time for it.
+                    self._carry(tally, scheduled, [event for event in some if tally.name not in event.late])
 
     def forget(self, signal: str | None, before_ms: int | None) -> None:
         """Drop what open windows counted of one signal or of all, up to a moment or all of it; the rest counts anew."""
@@ -106,28 +110,33 @@ class Tallying:
         now_ms = self._clock.now_ms()
         self._store.deletions.add(Deletion(now_ms, "metrics", tally.name, first, length, len(windows), Why.PURGED))
 
-    def _undo(self, tally: Tally, start: int, event: Event) -> None:
+    def _undo(self, tally: Tally, start: int, events: Sequence[Event]) -> None:
         tallies = self._store.tallies
-        state = tally.unfold(tallies.load(tally.name, tally.version, start), event)
-        if state is NOT_UNDOABLE:
-            state = self._anew(tally, start) if self._is_kept_since(tally.signal, start) else NOT_UNDOABLE
-            if state is NOT_UNDOABLE:
+        state = tallies.load(tally.name, tally.version, start)
+        may_count_anew = self._is_kept_since(tally.signal, start)
+        for event in events:
+            without = tally.unfold(state, event)
+            if without is NOT_UNDOABLE and may_count_anew:
+                anew = self._anew(tally, start)  # from what is left, so without all of them
+                may_count_anew = anew is not NOT_UNDOABLE
+                if may_count_anew:
+                    state = anew
+                    break
+            if without is NOT_UNDOABLE:
                 self._store.count("corrections_not_applied", tally.name)
-                return
+            else:
+                state = without
         tallies.save(tally.name, tally.version, start, state)
 
-    def _is_released_with(self, tally: Tally, start: int, event: Event) -> bool:
-        """Whether a summary was drawn that counts this event: there was budget, it was its turn, it came in time."""
-        return tally.name not in event.late and self._store.ledger.holds(tally.name, start)
-
-    def _carry(self, tally: Tally, scheduled: Scheduled, event: Event) -> None:
+    def _carry(self, tally: Tally, scheduled: Scheduled, events: Sequence[Event]) -> None:
         following = scheduled.next_window
-        state = tally.carry(self._store.tallies.load(tally.name, tally.version, following), event)
-        if state is NOT_UNDOABLE:
-            self._store.count("corrections_too_late", tally.name)
-            return
-        self._store.tallies.save(tally.name, tally.version, following, state)
-        self._store.count("corrections_carried", tally.name)
+        for event in events:
+            state = tally.carry(self._store.tallies.load(tally.name, tally.version, following), event)
+            if state is NOT_UNDOABLE:
+                self._store.count("corrections_too_late", tally.name)
+                continue
+            self._store.tallies.save(tally.name, tally.version, following, state)
+            self._store.count("corrections_carried", tally.name)
 
     def _is_kept_since(self, signal: str, start: int) -> bool:
         """Whether every event that counts from that second on can still be read; what was purged counts no more."""

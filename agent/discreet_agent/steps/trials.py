@@ -14,7 +14,7 @@ from discreet_agent.personal.apps import Seen
 from discreet_agent.store.deletions import Deletion, Why
 from discreet_agent.store.exposures import Enrolment
 from discreet_agent.trials.facts import fix_installed, read_installed
-from discreet_agent.trials.standing import Standing, draw_all, phase_of
+from discreet_agent.trials.standing import CHANCE, Standing, draw_all, phase_of
 from discreet_contract.clock import start_of_day
 from discreet_contract.durations import seconds
 
@@ -57,28 +57,39 @@ class Trials:
         if self._device.why_off is not None or not self._layer.is_dated:
             return
         self._fix_installed()
-        changed = [*self._leaving(), *self._entering()]
-        if changed:
+        retracted = set(self._retracted())
+        left = [enrolment for enrolment in self._leaving() if enrolment.experiment not in retracted]
+        changed = [*left, *self._entering(retracted)]
+        if changed or retracted:
             with self._store.transaction():
+                for name in retracted:
+                    self._store.exposures.forget_enrolment(name)
                 for enrolment in changed:
                     self._store.exposures.enrol(enrolment)
             self._enrolments = None
         if abs(self._now_ms - self._repeats_written_ms) >= REPEATS_EVERY_MS:
             self.write_repeats()
 
-    def _entering(self) -> Iterator[Enrolment]:
-        known = self._known()
+    def _entering(self, gone: Collection[str]) -> Iterator[Enrolment]:
+        known = self._known().keys() - gone
         for name, arm in self._drawn().arms.items():
             experiment = self._experiments[name]
             is_open = name not in self._device.rules.kill.experiments and self._now_ms < _ms(experiment.end)
             if name not in known and is_open:
-                yield Enrolment(name, arm, max(_ms(experiment.start), self._now_ms), None, "")
+                since_ms = max(_ms(experiment.start), self._now_ms)
+                yield Enrolment(name, arm, since_ms, None, "", self._device.consent.refused_ms())
 
     def _leaving(self) -> Iterator[Enrolment]:
         for name, enrolment in self._known().items():
             why = self._why_left(name, enrolment)
             if enrolment.left_ms is None and why is not None:
                 yield enrolment._replace(left_ms=self._now_ms, why=why.value)
+
+    def _retracted(self) -> Iterator[str]:
+        """Announced experiments that have not begun here and are not drawn any more: it never took part in them."""
+        for name, enrolment in self._known().items():
+            if enrolment.left_ms is None and self._now_ms < enrolment.since_ms and name not in self._drawn().arms:
+                yield name
 
     def _why_left(self, name: str, enrolment: Enrolment) -> Standing | None:
         experiment = self._experiments.get(name)
@@ -88,7 +99,10 @@ class Trials:
             return None  # it stays what it was
         if name in self._device.rules.kill.experiments:
             return Standing.KILLED
-        return Standing.OPTED_OUT if self._device.consent.since_ms() > enrolment.since_ms else None
+        if self._device.consent.refused_ms() != enrolment.refused_ms:
+            return Standing.OPTED_OUT
+        reason = self._drawn().reasons.get(name)
+        return reason if reason in CHANCE else None  # whoever is in stays, whatever its public facts become
 
     def arms(self) -> dict[str, str]:
         """Experiment → arm, of those that run now."""
@@ -190,7 +204,9 @@ class Trials:
             return Standing.ENDED
         if enrolment is None:
             reason = self._drawn().reasons.get(name)
-            return reason or (Standing.NOT_BEGUN if self._layer.is_dated else Standing.CLOCK_UNKNOWN)
+            if reason not in CHANCE and not self._layer.is_dated:  # nor is it known when this device was installed
+                return Standing.CLOCK_UNKNOWN
+            return reason or Standing.NOT_BEGUN
         return Standing.ENROLLED if enrolment.since_ms <= self._now_ms else Standing.NOT_BEGUN
 
     # --- forgetting ------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class Watching:
         self._counts: dict[str, int] = {}
         self._sums: dict[tuple[str, str], tuple[float, int]] = {}
         self._runs: dict[str, Runs] = {}
-        self._stuck: list[Finding] = []
+        self._found: list[Finding] = []  # and not told yet
         self.adopt(device)
 
     def adopt(self, device: Device) -> None:
@@ -82,7 +82,7 @@ class Watching:
         meant = [name for name in self._numbers if signal in {None, name}]
         for name in meant:
             self._runs.pop(name, None)
-        self._stuck = [finding for finding in self._stuck if finding.signal not in meant]
+        self._found = [finding for finding in self._found if finding.signal not in meant]
         left = [finding for finding in self.findings if finding.signal not in meant]
         self.findings = deque(left, maxlen=MOST_FINDINGS)
         self._begin(self._hour)
@@ -95,7 +95,7 @@ class Watching:
             self._runs[signal] = Runs(self._store.baselines.runs(signal))
         stuck = self._runs[signal].take(signal, self._hour or 0, field, values)
         if stuck is not None:
-            self._stuck.append(stuck)
+            self._found.append(stuck)
 
     def tick(self, *, is_dated: bool) -> list[EventLine]:
         """Time passes: judge the hour that is over; returns events of what was found.
@@ -108,15 +108,24 @@ class Watching:
         if not is_dated:
             self._begin(None)
             return []
-        found, self._stuck = self._stuck, []
         if hour != self._hour:
             if self._hour is not None and hour == self._hour + 1:
-                found += self._close(self._hour)
+                self._found += self._close(self._hour)
             self._begin(hour)
         elif passed_ms <= _TICK_MS:
             self._covered_ms += passed_ms
-        self.findings.extendleft(found)
-        return [line for finding in found if (line := self._line(finding)) is not None]
+        return [line for finding in self._take_found() if (line := self._line(finding)) is not None]
+
+    def _take_found(self) -> list[Finding]:
+        """Counted, and shown from now on; where that fails, they wait."""
+        found = self._found
+        if found:
+            with self._store.transaction():
+                for finding in found:
+                    self._store.count("anomalies", finding.kind.value)
+            self._found = []
+            self.findings.extendleft(found)
+        return found
 
     def _begin(self, hour: int | None) -> None:
         self._hour, self._covered_ms = hour, 0
@@ -138,8 +147,6 @@ class Watching:
                     self._store.baselines.keep_runs(signal, self._runs[signal].longest)
                 found += unlike
             self._store.baselines.forget(index - self._kept_hours, self._numbers)
-            for finding in found:
-                self._store.count("anomalies", finding.kind.value)
         return found
 
     @property

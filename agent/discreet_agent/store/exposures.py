@@ -16,6 +16,7 @@ class Enrolment(NamedTuple):
     since_ms: int
     left_ms: int | None
     why: str  # it left; "" while it takes part
+    refused_ms: int  # the owner's latest no when it was enrolled; another one since ends it
 
 
 class Exposures:
@@ -26,12 +27,12 @@ class Exposures:
 
     def enrolments(self) -> dict[str, Enrolment]:
         """Every enrolment, by experiment."""
-        rows = self._connection.execute("SELECT experiment, arm, since_ms, left_ms, why FROM enrolments")
+        rows = self._connection.execute("SELECT experiment, arm, since_ms, left_ms, why, refused_ms FROM enrolments")
         return {row[0]: Enrolment(*row) for row in rows}
 
     def enrol(self, enrolment: Enrolment) -> None:
         """Keep or change one."""
-        self._connection.execute("INSERT OR REPLACE INTO enrolments VALUES (?, ?, ?, ?, ?)", enrolment)
+        self._connection.execute("INSERT OR REPLACE INTO enrolments VALUES (?, ?, ?, ?, ?, ?)", enrolment)
 
     def forget_enrolment(self, experiment: str) -> None:
         """No report can name it any more."""

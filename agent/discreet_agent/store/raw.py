@@ -67,6 +67,11 @@ _BLOCKS = (
     "FROM raw_blocks JOIN raw_buckets ON raw_buckets.id = bucket"
 )
 
+_IDS_OF_SIGNAL = (
+    "SELECT raw_blocks.id, ids FROM raw_blocks JOIN raw_buckets ON raw_buckets.id = bucket WHERE signal = ?"
+)
+_FEW_DIGESTS = 8  # are looked for one by one; of more, all ids are read once
+
 
 class Block(NamedTuple):
     """One sealed block, without its body."""
@@ -156,9 +161,25 @@ class RawLog:
         except DamagedBlockError:
             return None
 
-    def holding(self, digest: bytes, signal: str) -> Iterator[Block]:
-        """Blocks of a signal with an event of this id, or (rarely) with bytes that look like it."""
-        return self._blocks("signal = ? AND instr(ids, ?)", (signal, digest))
+    def holding(self, digests: Sequence[bytes], signal: str) -> dict[int, list[bytes]]:
+        """Which of these ids each block of a signal holds (or, rarely, bytes that look like one), by the block's id."""
+        found: dict[int, list[bytes]] = {}
+        if len(digests) <= _FEW_DIGESTS:
+            query = f"{_IDS_OF_SIGNAL} AND instr(ids, ?) ORDER BY raw_blocks.id"
+            for digest in digests:
+                for block_id, _ in self._connection.execute(query, (signal, digest)):
+                    found.setdefault(block_id, []).append(digest)
+            return found
+        wanted = frozenset(digests)
+        for block_id, ids in self._connection.execute(f"{_IDS_OF_SIGNAL} ORDER BY raw_blocks.id", (signal,)):
+            some = wanted.intersection(ids[at : at + 8] for at in range(0, len(ids), 8))
+            if some:
+                found[block_id] = list(some)
+        return found
+
+    def block(self, block_id: int) -> Block:
+        """One that is there."""
+        return next(self._blocks("raw_blocks.id = ?", (block_id,)))
 
     def undated(self, boot: int) -> Iterator[Block]:
         """Blocks that came in under one boot while the clock was known to be wrong."""

@@ -333,4 +333,11 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ) STRICT, WITHOUT ROWID;
         """,
     ),
+    (
+        "0011_enrolled_before_a_no",
+        """
+        -- The owner's latest no when the device was enrolled, by the wall clock then; 0: never.
+        ALTER TABLE enrolments ADD COLUMN refused_ms INTEGER NOT NULL DEFAULT 0;
+        """,
+    ),
 )

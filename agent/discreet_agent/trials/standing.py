@@ -15,6 +15,7 @@ from discreet_agent.personal.logic import compile_rule
 from discreet_agent.trials.facts import enrolment_context
 from discreet_contract.assignment import POSITIONS, assignment_key, draw_arm, is_held_out, layer_position
 from discreet_contract.policy.allotment import allot, held_by_layer, holds, positions_of
+from discreet_contract.policy.plain import plain_experiment
 
 if TYPE_CHECKING:
     from discreet_agent.trials.facts import Facts
@@ -33,10 +34,15 @@ class Standing(StrEnum):
     LAYER_HELD_OUT = "LAYER_HELD_OUT"
     NOT_DRAWN = "NOT_DRAWN"  # its position belongs to nobody or to another experiment
     NOT_MEANT = "NOT_MEANT"  # `enrol`: its public facts
-    OPTED_OUT = "OPTED_OUT"  # the owner said no since; for good
+    OPTED_OUT = "OPTED_OUT"  # the owner said no since it was enrolled; for good
     REMOVED = "REMOVED"  # the experiment was taken out meanwhile; for good
     CLOCK_UNKNOWN = "CLOCK_UNKNOWN"
     OFF = "OFF"
+
+
+# What policy and secret say alone. A device that was away while the layer was shared out anew, which a release may do
+# until an experiment begins, leaves with these: or it would be in two experiments of one layer.
+CHANCE = frozenset({Standing.HELD_OUT, Standing.LAYER_HELD_OUT, Standing.NOT_DRAWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,9 @@ def _is_meant(policy: Policy, experiment: Experiment, facts: Facts) -> bool:
 
 
 def phase_of(experiment: Experiment) -> str:
-    """Names a phase: the experiment's definition with its traffic, without its words."""
-    plain = msgspec.to_builtins(experiment)
-    meaning = {key: value for key, value in plain.items() if key not in {"hypothesis", "owner"}}
+    """Names a phase: the experiment's definition with its traffic, without its words.
+
+    A key of a later language does not change it while it has its default.
+    """
+    meaning = {key: value for key, value in plain_experiment(experiment).items() if key not in {"hypothesis", "owner"}}
     return blake2b(msgspec.json.encode(meaning, order="deterministic"), digest_size=6).hexdigest()

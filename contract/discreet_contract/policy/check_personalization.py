@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from discreet_contract.condition import problems as condition_problems
 from discreet_contract.durations import seconds
 from discreet_contract.policy.logic import (
+    DEEPEST,
+    MOST_PARTS,
     OPERATORS,
     evaluators,
     is_crowded,
+    is_too_large,
     named_variants,
     unknown_operators,
     variables,
@@ -92,6 +95,9 @@ def unknown_name(name: str, known: Mapping[str, object], path: Path, what: str) 
 def check_logic(policy: Policy, logic: object, path: Path, groups: tuple[str, ...]) -> Iterator[ShapeProblem]:
     """Operators are known and every variable is in one of `groups`, as `name` or as `group.name`."""
     yield from check_operators(logic, path)
+    yield from _check_size(policy, logic, path)
+    for name in dict.fromkeys(evaluators(logic)):
+        yield from unknown_name(name, policy.evaluators, path, "evaluator")
     known = {*groups, *(name for group in groups for name in getattr(policy, group))}
     known |= {f"{group}.{name}" for group in groups for name in getattr(policy, group)}
     for name in dict.fromkeys(variables(logic)):
@@ -215,17 +221,19 @@ def _check_flag(policy: Policy, flag: Flag, path: Path) -> Iterator[ShapeProblem
 def _check_targeting(policy: Policy, logic: object, path: Path) -> Iterator[ShapeProblem]:
     """What an app's own context holds is unknown here; what the agent adds to it is not."""
     yield from check_operators(logic, path)
+    yield from _check_size(policy, logic, path)
     for name in dict.fromkeys(variables(logic)):
         group, _, rest = name.partition(".")
-        if rest and group == "segments":
-            message = (
-                f"`segments` is the list of those that the device is in: write {{in: [{rest}, {{var: segments}}]}}"
-            )
-            yield ShapeProblem(path, "UNKNOWN_VARIABLE", message)
-        elif rest and group in {"features", "scores", "experiments"}:
+        if rest and group in {"features", "scores", "segments", "experiments"}:
             yield from unknown_name(rest.partition(".")[0], getattr(policy, group), path, group[:-1])
     for name in dict.fromkeys(evaluators(logic)):
         yield from unknown_name(name, policy.evaluators, path, "evaluator")
+
+
+def _check_size(policy: Policy, logic: object, path: Path) -> Iterator[ShapeProblem]:
+    if is_too_large(logic, policy.evaluators):
+        message = f"a rule has at most {MOST_PARTS} parts, {DEEPEST} deep, with all that it takes in by `$ref`"
+        yield ShapeProblem(path, "CONDITION", message)
 
 
 def _check_reference_loop(policy: Policy, name: str) -> Iterator[ShapeProblem]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from discreet_contract.assignment import POSITIONS
 from discreet_contract.policy.allotment import allot, clash, held_by_layer, positions_of, read_slots, size
 from discreet_contract.policy.check_personalization import check_logic, check_operators, unknown_name, unknown_names
+from discreet_contract.policy.dimensions import MOST, most_carried
 from discreet_contract.policy.logic import has_computed_variable, variables
 from discreet_contract.policy.shape import ShapeProblem, closest
 from discreet_contract.policy.terms import share
@@ -70,6 +71,9 @@ def _check_measures(policy: Policy, experiment: Experiment, path: Path) -> Itera
         elif "experiments" not in metric.by:
             message = f"metric {name!r} does not carry the arm; give it `by: [experiments]`"
             yield ShapeProblem(at, "ARM_NOT_CARRIED", message)
+        elif most_carried(policy, name, experiment.start) > MOST:
+            message = f"from {experiment.start} on reports of {name!r} would carry more than {MOST} dimensions"
+            yield ShapeProblem(at, "DIMENSIONS", f"{message}; let fewer layers read it at once")
     if experiment.primary in experiment.guardrails:
         yield ShapeProblem((*path, "guardrails"), "DUPLICATE", "the primary metric is no guardrail")
 

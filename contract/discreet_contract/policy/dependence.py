@@ -73,5 +73,10 @@ def _read(policy: Policy, logic: Any) -> Iterator[Part]:
 
 
 def _meaning(item: Any) -> Any:
+    """Not its words, nor the file that its weights came from."""
     plain = msgspec.to_builtins(item)
-    return {key: value for key, value in plain.items() if key != "why"} if isinstance(plain, dict) else plain
+    return (
+        {key: value for key, value in plain.items() if key not in {"why", "model"}}
+        if isinstance(plain, dict)
+        else plain
+    )

@@ -230,6 +230,7 @@ RULES: tuple[tuple[str, Callable[[Any, Any], Verdict]], ...] = (
     ("metrics/*/min_devices", _rising(Compatibility.BREAKING, Privacy.IMPROVING)),
     ("metrics/*/bounds", _always(_BREAKING)),
     ("metrics/*/mechanism", _always(_BREAKING)),
+    ("scores/*/model", _always(_COSMETIC)),  # what the file holds stands beside its name
     ("senders/*/signals", _scope(reads=False)),
     *((f"senders/*/{scope}", _scope(reads=True)) for scope in ("features", "segments", "flags")),
 )

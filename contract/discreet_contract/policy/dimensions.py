@@ -36,10 +36,26 @@ def names_arm(policy: Policy, plan: MetricPlan, experiment: str, window_start: i
     return start_of_day(item.start) <= window_start and end <= start_of_day(item.end)
 
 
+def most_carried(policy: Policy, metric: str, day: str) -> int:
+    """How many dimensions one report of a metric may carry in a window around that day: one arm for each layer."""
+    running = [
+        item
+        for item in policy.experiments.values()
+        if metric in {item.primary, *item.guardrails} and item.start <= day < item.end
+    ]
+    return len({item.layer for item in running}) + len({*FACTS} & {*policy.metrics[metric].by})
+
+
 def is_legal(policy: Policy, plan: MetricPlan, window_start: int, dimensions: tuple[tuple[str, str], ...]) -> bool:
-    """Whether a report may carry these: each declared, each value possible, each name once and in order."""
+    """Whether a report may carry these: each declared, each value possible, each name once and in order.
+
+    Experiments of one layer exclude one another, so that no device is in an arm of two for a whole window.
+    """
     names = [name for name, _ in dimensions]
     if names != sorted(set(names)):
+        return False
+    layers = [policy.experiments[name].layer for name in map(_experiment, names) if name in policy.experiments]
+    if len(layers) > len(set(layers)):
         return False
     return all(_is_legal_pair(policy, plan, window_start, *pair) for pair in dimensions)
 
@@ -49,5 +65,9 @@ def _is_legal_pair(policy: Policy, plan: MetricPlan, window_start: int, name: st
         return name in plan.metric.by and _LABEL.fullmatch(value) is not None
     if not name.startswith(_ARM):
         return False
-    experiment = name.removeprefix(_ARM)
+    experiment = _experiment(name)
     return names_arm(policy, plan, experiment, window_start) and value in policy.experiments[experiment].arms
+
+
+def _experiment(name: str) -> str:
+    return name.removeprefix(_ARM) if name.startswith(_ARM) else ""

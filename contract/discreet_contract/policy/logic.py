@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _STANDARD = (
     "var missing missing_some if ?: == === != !== ! !! or and > >= < <= max min + - * / % "
     "map reduce filter all none some merge in cat substr"
 )
 OPERATORS = frozenset(_STANDARD.split()) | {"fractional", "sem_ver", "starts_with", "ends_with", "$ref"}
+DEEPEST = 60  # of a rule, in parts within parts, with all that it takes in by `$ref`
+MOST_PARTS = 5_000  # of a rule, likewise: devices answer nothing for larger ones
 _OVER_ITEMS = {"map", "filter", "all", "none", "some", "reduce"}  # their second argument names an item's own parts
 
 
@@ -37,6 +39,27 @@ def is_crowded(logic: object) -> bool:
     if not isinstance(logic, dict):
         return False
     return len(logic) != 1 or any(is_crowded(arguments) for arguments in logic.values())
+
+
+def is_too_large(logic: object, shared: Mapping[str, object]) -> bool:
+    """Whether a rule has more parts, or is deeper, than devices take. That it takes in itself is another fault."""
+    left = MOST_PARTS
+    nothing: frozenset[str] = frozenset()
+    waiting: list[tuple[object, int, frozenset[str]]] = [(logic, 0, nothing)]  # part, depth, shared rules around it
+    while waiting:
+        part, depth, within = waiting.pop()
+        left -= 1
+        if left < 0 or depth > DEEPEST:
+            return True
+        listed: list[object] = part if isinstance(part, list) else []
+        if isinstance(part, dict) and len(part) == 1:
+            [(operation, given)] = part.items()
+            listed = given if isinstance(given, list) else [given]
+            if operation == "$ref":
+                names = {name for name in listed[:1] if isinstance(name, str) and name in shared} - within
+                listed, within = [shared[name] for name in names], within | names
+        waiting += [(item, depth + 1, within) for item in listed]
+    return False
 
 
 def has_computed_variable(logic: object) -> bool:

@@ -171,6 +171,10 @@ MEANINGS: dict[str, str] = {
     "Score.bias": "Added to the sum.",
     "Score.fallbacks": "Feature → what is taken where it has no value. Without one the score has none either.",
     "Score.why": "What it is for.",
+    "Score.model": (
+        "JSON file beside this one, or below, that holds its `weights`, and `bias` and `fallbacks` if need be: what a "
+        "training wrote, say. Compiling takes them in: what is signed holds the weights themselves."
+    ),
     "Segment.when": "A device enters where this holds. Variables: names of features and scores.",
     "Segment.until": "A device leaves where this holds. Empty: where `when` no longer does.",
     "Segment.min_stay": "Shortest stay.",
@@ -206,8 +210,8 @@ MEANINGS: dict[str, str] = {
         "Who is drawn from, by public facts only: `platform`, `release`, `cohorts.<name>`. Anything else is an error."
     ),
     "Experiment.eligible": (
-        "Who is shown a variant, by features, scores and segments. Acts on the device; enters a report only inside the "
-        "randomised value."
+        "Who is shown a variant, by features, scores and segments; nobody while one that it reads has no value. Acts "
+        "on the device; enters a report only inside the randomised value."
     ),
     "Experiment.slots": (
         'Which positions of its layer it has, like `["10%-30%"]`, as many as its `traffic`. Empty: the lowest that are '

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from discreet_contract.durations import Duration
+from discreet_contract.durations import END, Duration
 from discreet_contract.policy.terms import Label, Logic, Name, Record, SignalName
 
 Aggregate: TypeAlias = Literal[
@@ -28,6 +28,16 @@ Aggregate: TypeAlias = Literal[
     "active_days",
     "streak",
     "session",
+]
+
+
+ModelFile: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^([A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.json" + END,  # no "..", no root
+        max_length=200,
+        description="a *.json in the policy's folder",
+    ),
 ]
 
 
@@ -61,6 +71,7 @@ class Score(Record, frozen=True):
     bias: float = 0.0
     fallbacks: dict[Name, float] = {}
     why: str = ""
+    model: ModelFile | None = None
 
 
 class Segment(Record, frozen=True):

@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from discreet_contract.policy.shape import Path
 
 MAX_POLICY_BYTES = 1_000_000
+MAX_MODEL_BYTES = 100_000
 MAX_DEPTH = 40
 MAX_FILES = 200  # of a policy folder
 MAX_INTEGER = 2**53 - 1  # what canonical JSON carries exactly
+
+
+_MODEL = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*/)*[A-Za-z0-9_][A-Za-z0-9_.-]*\.json", re.ASCII)  # no "..", no root
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,31 @@ class PolicyText:
                 message = f"key {'.'.join(map(str, path))!r} also stands in {where.file}:{where.line}"
                 self.problems.append(one.problem(path, "DUPLICATE_KEY", message, on_key=True))
         self._positions.take(other._positions, twice)
+
+    def take_in(self, path: Path, other: PolicyText) -> None:
+        """Let the keys of another file stand in the mapping at `path`, where that file was read for it."""
+        mine: Any = self.value
+        for key in path:
+            mine = mine[key]
+        self.problems += other.problems
+        if not isinstance(other.value, dict):
+            raise PolicyError([other.problem(path, "TYPE", "a file that is taken in is a mapping")])
+        twice: set[Path] = {(*path, key) for key in other.value if key in mine}
+        for place in sorted(twice, key=str):
+            self.problems.append(
+                other.problem(place, "DUPLICATE_KEY", f"key {place[-1]!r} stands in both files", on_key=True)
+            )
+        mine |= {key: value for key, value in other.value.items() if key not in mine}
+        self._positions.take(other._positions, set())
+
+    def give_up(self, path: Path, lacking: str, rule: str, message: str) -> None:
+        """A problem at `path`: its mapping cannot be judged, and what it lacks for it is not reported again."""
+        self.problems.append(self.problem(path, rule, message))
+        mapping: Any = self.value
+        for key in path[:-1]:
+            mapping = mapping[key]
+        mapping.setdefault(lacking, None)
+        self._positions.unreadable.add(path[:-1])
 
     def is_unreadable(self, path: Path) -> bool:
         """Whether the value at `path`, or one around it, was refused by the reader."""
@@ -174,11 +203,42 @@ def _read_file(path: FilePath) -> PolicyText:
     )
     if len(content) > MAX_POLICY_BYTES:
         raise PolicyError([Problem(str(path), 1, 1, "SIZE", f"a policy is at most {MAX_POLICY_BYTES} bytes")])
-    return parse_policy_text(content, str(path))
+    text = parse_policy_text(content, str(path))
+    take_models(text, path.parent)
+    return text
 
 
-def parse_policy_text(content: bytes, file: str) -> PolicyText:
-    """The same for bytes at hand."""
+def take_models(text: PolicyText, folder: FilePath) -> None:
+    """Take in the files that scores name as their `model`."""
+    scores = text.value.get("scores") if isinstance(text.value, dict) else None
+    for name, score in scores.items() if isinstance(scores, dict) else ():
+        if isinstance(score, dict) and isinstance(score.get("model"), str):
+            _take_model(text, ("scores", name), folder, score["model"])
+
+
+def _take_model(text: PolicyText, at: Path, folder: FilePath, model: str) -> None:
+    try:
+        text.take_in(at, _read_model(folder, model, at))
+    except OSError as exc:
+        text.give_up((*at, "model"), "weights", "MODEL", f"cannot read {folder / model}: {exc.strerror}")
+    except PolicyError as exc:
+        text.problems += exc.problems
+        message = "a model is a readable *.json beside this file, or in a folder beside it"
+        text.give_up((*at, "model"), "weights", "MODEL", message)
+
+
+def _read_model(folder: FilePath, model: str, at: Path) -> PolicyText:
+    if not _MODEL.fullmatch(model):
+        raise PolicyError([])
+    file = folder / model
+    content = file.read_bytes()
+    if len(content) > MAX_MODEL_BYTES:
+        raise PolicyError([Problem(str(file), 1, 1, "SIZE", f"a model is at most {MAX_MODEL_BYTES} bytes")])
+    return parse_policy_text(content, str(file), at)
+
+
+def parse_policy_text(content: bytes, file: str, at: Path = ()) -> PolicyText:
+    """The same for bytes at hand; `at`: where in the policy they shall stand."""
     try:
         loader = _Loader(content.decode("utf-8"))
         root = loader.get_single_node()
@@ -191,7 +251,7 @@ def parse_policy_text(content: bytes, file: str) -> PolicyText:
         raise PolicyError([Problem(file, 1, 1, "YAML", "the file is empty")])
     positions = _Positions()
     problems = [Problem(file, mark.line + 1, mark.column + 1, rule, message) for mark, rule, message in loader.refused]
-    value = _Builder(file, positions, problems, loader.tagged).build(root, ())
+    value = _Builder(file, positions, problems, loader.tagged).build(root, at)
     return PolicyText(file, value, positions, problems)
 
 

@@ -32,6 +32,9 @@ def policy_schema() -> dict[str, Any]:
         "description": MEANINGS["Metric.per_device"],
         "anyOf": [reductions, per_device | {"minProperties": 1, "maxProperties": 1}],
     }
+    score = schema["$defs"]["Score"]
+    score["required"] = [key for key in score["required"] if key != "weights"]
+    score["anyOf"] = [{"required": ["weights"]}, {"required": ["model"]}]
     return {"$schema": _DIALECT, "title": "discreet policy", **schema}
 
 

@@ -6,7 +6,9 @@ import pytest
 
 from discreet_agent.personal.coerce import LogicError
 from discreet_agent.personal.frame import Frame
-from discreet_agent.personal.logic import DEEPEST, MOST_PARTS, compile_rule
+from discreet_agent.personal.logic import compile_rule
+from discreet_agent.personal.values import Names
+from discreet_contract.policy.logic import DEEPEST, MOST_PARTS, is_too_large
 
 NOW_MS = 1_790_000_000_000
 
@@ -370,14 +372,17 @@ def _nested(depth):
     ],
 )
 def test_a_rule_is_bounded_when_it_is_compiled(rule, shared):
-    """In depth, in size with all that it takes in, and it does not take in itself."""
+    """In depth, in size with all that it takes in, and it does not take in itself; a release is told so before."""
+    assert is_too_large(rule, shared) or shared.keys() == {"a", "b"}
     with pytest.raises(LogicError):
         compile_rule(rule, shared)
 
 
 def test_a_deep_rule_within_the_bound_runs():
     """Nobody's stack ends before the bound does."""
-    assert run(_nested(DEEPEST // 2)) in (True, False)
+    for depth in (DEEPEST // 2, DEEPEST):
+        assert not is_too_large(_nested(depth), {})
+        assert run(_nested(depth)) in (True, False)
 
 
 _TWICE = [{"var": "accumulator"}, {"var": "accumulator"}]
@@ -415,3 +420,15 @@ def test_a_loop_within_a_loop_is_paid_for():
     data = {"l": [{"inner": list(range(500))}] * 500}
     with pytest.raises(LogicError, match="too much work"):
         run({"some": [{"var": "l"}, inner]}, data)
+
+
+def test_names_that_hold_are_read_by_path_and_as_a_list():
+    """As the agent gives segments; other mappings are no lists, as in JavaScript."""
+    context = {"segments": Names({"binge": True, "left": False}), "plain": {"binge": True}}
+    assert run({"var": "segments.binge"}, context) is True
+    assert run({"var": "segments.night"}, context) is None
+    assert run({"in": ["binge", {"var": "segments"}]}, context) is True
+    for name in ("night", "left"):
+        assert run({"in": [name, {"var": "segments"}]}, context) is False
+    assert run({"in": [["binge"], {"var": "segments"}]}, context) is False
+    assert run({"in": ["binge", {"var": "plain"}]}, context) is False

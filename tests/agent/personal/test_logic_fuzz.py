@@ -12,6 +12,7 @@ from discreet_agent.personal.flags import FlagSet
 from discreet_agent.personal.frame import Frame
 from discreet_agent.personal.logic import compile_rule
 from discreet_agent.personal.operations import OPERATIONS
+from discreet_agent.personal.reads import GROUPS, readings
 from discreet_agent.personal.values import Failure, FlagError, Resolution
 from discreet_contract.clock import SystemClock
 from discreet_contract.policy.personalization import Flag
@@ -64,6 +65,45 @@ def test_a_flag_always_answers(rule, context, default):
     else:
         assert isinstance(answer, Resolution)
         assert answer.variant in {"on", "off", None}
+
+
+class Watched(dict):
+    """A mapping that notes which names were looked up in it."""
+
+    def __init__(self, values, prefix, seen):
+        super().__init__(values)
+        self.prefix, self.seen = prefix, seen
+
+    def get(self, name, default=None):
+        self.seen.add(f"{self.prefix}{name}")
+        return super().get(name, default)
+
+
+GROUPED = st.sampled_from([f"{group}{rest}" for group in GROUPS for rest in ("", ".x", ".y", ".x.z")] + ["app", "l"])
+READING_RULES = st.recursive(
+    st.builds(lambda name: {"var": name}, GROUPED) | SCALARS,
+    lambda inner: (
+        st.builds(lambda operator, given: {operator: given}, OPERATORS, st.lists(inner | GROUPED, max_size=4) | inner)
+        | st.lists(inner, max_size=3)
+    ),
+    max_leaves=30,
+)
+
+
+@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+@given(READING_RULES, st.dictionaries(NAMES, READING_RULES, max_size=2))
+def test_whatever_a_rule_looks_up_was_foretold(rule, shared):
+    """What `reads` says is what access to features is judged by, and what an experiment rests on."""
+    seen = set()
+    groups = {group: Watched({"x": {"z": 1}, "y": 2}, f"{group}.", seen) for group in GROUPS}
+    data = Watched({**groups, "l": [{"features": {"x": 3}}], "app": "features.x"}, "", seen)
+    with contextlib.suppress(LogicError):
+        compile_rule(rule, shared)(data, Frame(data, "f", lambda: 0))
+    foretold = readings(rule, shared)
+    for name in seen:
+        group, _, rest = name.partition(".")
+        if group in GROUPS:
+            assert any(one.partition(".")[0] == group for one in foretold) if not rest else {group, name} & foretold
 
 
 def _deep(depth, *, as_list):

@@ -91,13 +91,21 @@ BROKEN = {
         [('when: {">":', 'when: {"=>":')],
         [("62:17: CONDITION", "unknown operator '=>'")],
     ),
+    "segment that takes in what is not there": (
+        [('when: {">": [{var: minutes_7d}, 36000]}', "when: {$ref: adults}")],
+        [("62:17: UNKNOWN_EVALUATOR", "no evaluator 'adults'")],
+    ),
+    "rule of more parts than devices take": (
+        [("{in: [binge, {var: segments}]}", "{or: [" + ", ".join(["true"] * 5000) + "]}")],
+        [("73:16: CONDITION", "at most 5000 parts")],
+    ),
     "default that is no variant": (
         [('defaultVariant: "off"', 'defaultVariant: "of"')],
         [("67:21: UNKNOWN_VARIANT", "did you mean 'off'?")],
     ),
-    "targeting that asks for one segment by name": (
-        [("{in: [binge, {var: segments}]}", "{var: segments.binge}")],
-        [("73:16: UNKNOWN_VARIABLE", "write {in: [binge, {var: segments}]}")],
+    "targeting of an unknown segment": (
+        [("{in: [binge, {var: segments}]}", "{var: segments.bing}")],
+        [("73:16: UNKNOWN_SEGMENT", "did you mean 'binge'?")],
     ),
     "targeting that gives no variant": (
         [("segments}]}, personal, editorial]", "segments}]}, personnel, editorial]")],

@@ -135,9 +135,7 @@ MEDIA_TRIGGERS = {
     "NAMES_ALIKE": ([("top_genres:", "minutes_7_d:")], ("features", "minutes_7_d")),
 }
 TRIGGERS = FLIGHTS_TRIGGERS | MEDIA_TRIGGERS
-INERT_MEANT = (
-    "  INERT: this example shows the whole language; agent and aggregator learn to act on it release by release\n"
-)
+INERT_MEANT = "  INERT: the aggregator learns to alert on more reporters than expected with the next release\n"
 
 
 def clean(*edits):

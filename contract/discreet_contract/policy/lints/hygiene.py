@@ -21,22 +21,7 @@ if TYPE_CHECKING:
     from discreet_contract.policy.shape import Path
 
 # Top-level keys that this version checks, signs and delivers, and on which no agent or aggregator acts yet.
-INERT_SECTIONS = (
-    "padding",
-    "expected_devices",
-    "retention",
-    "outbox",
-    "features",
-    "scores",
-    "segments",
-    "flags",
-    "evaluators",
-    "cohorts",
-    "holdout",
-    "layers",
-    "experiments",
-    "guards",
-)
+INERT_SECTIONS = ("padding", "expected_devices", "outbox")
 
 
 def inert_parts(policy: Policy) -> Iterator[Path]:
@@ -47,17 +32,8 @@ def inert_parts(policy: Policy) -> Iterator[Path]:
         default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
         if getattr(policy, name) != default:
             yield (name,)
-    yield from _inert_switches(policy)
-    for name, metric in policy.metrics.items():
-        if metric.by:
-            yield ("metrics", name, "by")
-
-
-def _inert_switches(policy: Policy) -> Iterator[Path]:
-    """Switches of parts that do nothing yet."""
-    for name in ("personalization", "flags", "experiments"):
-        if getattr(policy.kill, name):
-            yield ("kill", name)
+    if policy.retention.metrics is not None:
+        yield ("retention", "metrics")
 
 
 @rule
