@@ -87,6 +87,8 @@ class KnownIds:
         numbers = array("Q", b"".join(digests))
         if not numbers:
             return
+        if self._gathered and arrived - self._run_began >= _RUN_SECONDS:
+            self._end_run()  # what comes after a silence does not keep what came before it
         if not self._gathered:
             self._run_began = arrived
         slots, mark = self._slots, self._mark

@@ -208,7 +208,6 @@ def test_a_window_that_was_never_released_is_not_made_up_for(tmp_path):
         assert value(device, "openings", start + HOUR) == 2 - is_released
     carried = device.store.counters()["corrections_carried"]["openings"]
     assert carried == len([entry for entry in device.store.ledger.entries() if entry.metric == "openings"]) < 12
-    bench.close()
 
 
 @pytest.mark.parametrize("reduction", ["max", "last", "sum", "active_days"])

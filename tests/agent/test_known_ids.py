@@ -1,6 +1,6 @@
 """Known ids: what was added is known, until it is too old or there are too many."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from device_bench import START
@@ -38,7 +38,8 @@ def test_beyond_the_bound_the_oldest_are_known_no_more():
     assert marked <= MOST_IDS
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=60), st.integers(0, 40))
+@example(arrivals=[(0, 1), (2, 0), (3, 1)], age=0)
+@given(arrivals=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40)), max_size=60), age=st.integers(0, 40))
 def test_ids_are_forgotten_by_age_give_or_take_a_day(arrivals, age):
     """What came within the window is known; what came a day before it is not."""
     known, now, came = KnownIds(), 0, {}

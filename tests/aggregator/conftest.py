@@ -102,8 +102,11 @@ class Fleet:
 
     def release(self, name: str, **values: Any) -> Path:
         settings = {"fleet": "test-fleet", "version": 1, "buckets": 16, "places": "[a, b, c]", "public": self.public}
+        return self.release_text(name, POLICY.format(**settings | values))
+
+    def release_text(self, name: str, text: str) -> Path:
         source = self.folder / f"{name}.yaml"
-        source.write_text(POLICY.format(**settings | values))
+        source.write_text(text)
         (self.folder / "policies").mkdir(exist_ok=True)
         path = self.folder / "policies" / f"{name}.json"
         path.write_bytes(sign_policy(build_policy(read_policy_text(source)), [read_root_key(self.folder / "root.key")]))
