@@ -29,13 +29,13 @@ def path():
         yield Path(folder) / "agent.sock"
 
 
-def serve(path, conversation, **settings):
+def serve(path, conversation, answer=dict, **settings):
     """Run a receiver and a conversation with it; returns (recorder, receiver, what the conversation returned)."""
     known = Senders({}, 0)
 
     async def both():
         recorder = Recorder()
-        receiver = SocketReceiver(Door(path), recorder, dict, lambda: known, **settings)
+        receiver = SocketReceiver(Door(path), recorder, answer, lambda: known, **settings)
         await receiver.start()
         try:
             return recorder, receiver, await asyncio.wait_for(conversation(receiver), 30)
@@ -223,3 +223,32 @@ def test_places_for_large_lines_are_given_in_the_order_of_asking():
     assert places.let_go("f", 2) is None  # gave up waiting
     assert not places.is_awaited
     assert places.overdue(100) == []
+
+
+def test_a_flood_of_questions_does_not_keep_others_waiting(path):
+    """Each takes two milliseconds to answer; another sender's event gets in between, and all are answered in order."""
+    asked = []
+
+    def answer(query):
+        time.sleep(0.002)
+        asked.append(query)
+        return {"number": len(asked)}
+
+    async def conversation(_receiver):
+        reader, writer = await connect(path)
+        writer.write(b'{"query": "status"}\n' * 2000)
+        writer.write_eof()
+        other_reader, other = await connect(path)
+        began, longest = time.monotonic(), 0.0
+        while len(asked) < 2000:
+            other.write(LINE)
+            assert json.loads(await other_reader.readline()) == {"ok": 1}
+            began, longest = time.monotonic(), max(longest, time.monotonic() - began)
+        other.close()
+        answers = [json.loads(line) for line in (await reader.read()).splitlines()]
+        writer.close()
+        return longest, answers
+
+    _, _, (longest, answers) = serve(path, conversation, answer)
+    assert longest < 1
+    assert [said["number"] for said in answers] == list(range(1, 2001))

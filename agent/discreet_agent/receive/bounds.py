@@ -15,6 +15,7 @@ SHARE_BYTES = 196_608  # of a line that has no end yet; who needs more waits for
 BIG_LINES = 4
 BIG_LINE_SECONDS = 10.0  # who has such a place for longer while others wait loses its connection
 UNANSWERED_LINES = 1000  # of one connection, then reading pauses; fewer than a group would wait for its time to come
+QUESTIONS = 16  # of one connection among them: they are answered in one turn, while everybody else waits
 UNREAD_BYTES = 8_388_608  # of answers that senders do not read; beyond it the one that left most loses its connection
 
 

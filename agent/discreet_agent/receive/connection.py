@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from discreet_agent.event import Batch, Refused
-from discreet_agent.receive.bounds import CHUNK_BYTES, SHARE_BYTES, UNANSWERED_LINES, HangUp
+from discreet_agent.receive.bounds import CHUNK_BYTES, QUESTIONS, SHARE_BYTES, UNANSWERED_LINES, HangUp
 from discreet_agent.receive.lines import MAX_LINE_BYTES, Greeting, Query, decode_line, too_large
 from discreet_agent.receive.peer import peer_of
 from discreet_agent.receive.personal_socket import APP_QUERIES, answer_app
@@ -53,6 +53,8 @@ class Connection(asyncio.BufferedProtocol):
         self._answer_bytes = 0
         self._is_telling = False  # they are sent in the loop's next turn
         self._is_unread = False  # the sender does not read its answers
+        self._has_asked = False  # one question a turn: answering takes longer than reading, and others wait
+        self._questions = 0  # that wait for what was said before them to be stored
         self._has_ended = False  # the sender will say no more, but still waits for answers
 
     # --- the loop's calls --------------------------------------------------------------------
@@ -177,10 +179,17 @@ class Connection(asyncio.BufferedProtocol):
                 self._receiver.group.flush()
         elif self.unanswered:
             self.unanswered += 1
+            self._questions += 1
             self._receiver.group.take(Batch("", ()), partial(self._note_asked, query), size)
             return
         self._add_answer(self._answer_to(query))
         self._send_answers()
+        self._has_asked = True
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._has_asked = False
+        self.take_lines()
 
     def _answer_to(self, query: Query) -> dict[str, Any]:
         """Apps ask about what they may read, the owner about everything."""
@@ -201,6 +210,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _note_asked(self, query: Query, outcomes: Sequence[Refused | None]) -> None:  # noqa: ARG002 - it has none
         """What this sender said before it asked is on disk or refused, and answered."""
+        self._questions -= 1
         self._add_answer(self._answer_to(query))
         self._settle()
 
@@ -234,7 +244,8 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def _has_room(self) -> bool:
-        return self.unanswered < UNANSWERED_LINES and self._answer_bytes < CHUNK_BYTES and not self._is_unread
+        has_few_due = self.unanswered < UNANSWERED_LINES and self._answer_bytes < CHUNK_BYTES
+        return has_few_due and self._questions < QUESTIONS and not self._is_unread and not self._has_asked
 
     @property
     def _is_done(self) -> bool:
@@ -242,6 +253,7 @@ class Connection(asyncio.BufferedProtocol):
             self._has_ended
             and not self._buffer
             and not self._is_skipping
+            and not self._has_asked
             and not self._answers
             and self.unanswered == 0
         )
