@@ -83,9 +83,9 @@ class Tallying:
             for start, some in by_window.items():
                 if scheduled is None or start >= scheduled.next_window:
                     self._undo(tally, start, some)
-                elif start >= scheduled.first_window:
-                    counted = [event for event in some if self._is_released_with(tally, start, event)]
-                    self._carry(tally, scheduled, counted)
+                elif start >= scheduled.first_window and self._store.ledger.holds(tally.name, start):
+                    # A summary was drawn, for there was budget and it was its turn; and these came in time for it.
+                    self._carry(tally, scheduled, [event for event in some if tally.name not in event.late])
 
     def forget(self, signal: str | None, before_ms: int | None) -> None:
         """Drop what open windows counted of one signal or of all, up to a moment or all of it; the rest counts anew."""
@@ -104,21 +104,20 @@ class Tallying:
     def _undo(self, tally: Tally, start: int, events: Sequence[Event]) -> None:
         tallies = self._store.tallies
         state = tallies.load(tally.name, tally.version, start)
+        may_count_anew = self._is_kept_since(tally.signal, start)
         for event in events:
             without = tally.unfold(state, event)
-            if without is not NOT_UNDOABLE:
+            if without is NOT_UNDOABLE and may_count_anew:
+                anew = self._anew(tally, start)  # from what is left, so without all of them
+                may_count_anew = anew is not NOT_UNDOABLE
+                if may_count_anew:
+                    state = anew
+                    break
+            if without is NOT_UNDOABLE:
+                self._store.count("corrections_not_applied", tally.name)
+            else:
                 state = without
-                continue
-            anew = self._anew(tally, start) if self._is_kept_since(tally.signal, start) else NOT_UNDOABLE
-            if anew is not NOT_UNDOABLE:
-                state = anew  # from what is left, so without all of them
-                break
-            self._store.count("corrections_not_applied", tally.name)
         tallies.save(tally.name, tally.version, start, state)
-
-    def _is_released_with(self, tally: Tally, start: int, event: Event) -> bool:
-        """Whether a summary was drawn that counts this event: there was budget, it was its turn, it came in time."""
-        return tally.name not in event.late and self._store.ledger.holds(tally.name, start)
 
     def _carry(self, tally: Tally, scheduled: Scheduled, events: Sequence[Event]) -> None:
         following = scheduled.next_window
