@@ -144,6 +144,22 @@ def test_a_clock_known_to_be_wrong_decides_nothing(tmp_path):
     bench.close()
 
 
+def test_a_clock_that_was_ahead_keeps_nobody_out(tmp_path):
+    """Enrolled by a clock that nothing contradicted yet; when it is set right, the device takes part from then on."""
+    clock = MachineClock(wrong_ms=20 * DAY * 1000)
+    bench = Bench(tmp_path, clock=clock, policy=trial_policy(first=trial(traffic="100%")))
+    device = bench.open()
+    device.pipeline.personalize()
+    clock.wait(60)
+    clock.set_wall(0)
+    clock.synchronized = True
+    device.pipeline.personalize()
+    assert list(device.pipeline.trials.arms()) == ["first"]
+    [told] = device.pipeline.trials.describe()
+    assert told["since_ms"] == clock.now_ms()
+    bench.close()
+
+
 def test_the_day_of_installation_outlives_a_database_that_is_set_aside(bench):
     """It stands in a file of its own."""
     bench.policy = trial_policy(first=trial(traffic="100%"))

@@ -59,7 +59,8 @@ class Trials:
         self._fix_installed()
         retracted = set(self._retracted())
         left = [enrolment for enrolment in self._leaving() if enrolment.experiment not in retracted]
-        changed = [*left, *self._entering(retracted)]
+        mended = [enrolment for enrolment in self._dated_ahead() if enrolment.experiment not in retracted]
+        changed = [*mended, *left, *self._entering(retracted)]
         if changed or retracted:
             with self._store.transaction():
                 for name in retracted:
@@ -90,6 +91,15 @@ class Trials:
         for name, enrolment in self._known().items():
             if enrolment.left_ms is None and self._now_ms < enrolment.since_ms and name not in self._drawn().arms:
                 yield name
+
+    def _dated_ahead(self) -> Iterator[Enrolment]:
+        """Enrolled by a clock that was ahead, and is set right now: it takes part from now on, not from then on."""
+        for name, enrolment in self._known().items():
+            experiment = self._experiments.get(name)
+            if experiment is not None and enrolment.left_ms is None:
+                since_ms = max(_ms(experiment.start), self._now_ms)
+                if since_ms < enrolment.since_ms:
+                    yield enrolment._replace(since_ms=since_ms)
 
     def _why_left(self, name: str, enrolment: Enrolment) -> Standing | None:
         experiment = self._experiments.get(name)
