@@ -69,7 +69,7 @@ def _fold_count(state: Any, events: Sequence[Event], _integers: Integers) -> Any
 
 
 def _unfold_count(state: Any, _event: Event, _integers: Integers) -> Any:
-    return NOT_UNDOABLE if state is None else state - 1 or None  # below 0 where a correction was carried into it
+    return NOT_UNDOABLE if state is None else state - 1  # 0 may be two events and two carried corrections
 
 
 def _carry_count(state: Any, _event: Event, _integers: Integers) -> Any:

@@ -257,6 +257,8 @@ def test_a_carried_correction_outlasts_those_of_its_own_window(bench, device):
     bench.at(START + HOUR + 61)
     device.pipeline.close_windows()
     device.pipeline.record([opening(START + HOUR + 1, id="b")])
-    device.pipeline.record([retraction(START + HOUR + 2, "a"), retraction(START + HOUR + 2, "b")])
+    device.pipeline.record([opening(START + HOUR + 1, id="c")])
+    for name in ("a", "b", "c"):
+        device.pipeline.record([retraction(START + HOUR + 2, name)])
     device.pipeline.record([opening(START + HOUR + 3), opening(START + HOUR + 4)])
     assert value(device, "openings", START + HOUR) == 1

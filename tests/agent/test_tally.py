@@ -250,9 +250,9 @@ def test_what_was_folded_is_unfolded_again_or_said_not_to_be(events, data, reduc
     assert conclude(plan, stored(without)) == conclude(plan, fold_one_by_one(plan, rest))
 
 
-@given(some_events, st.sampled_from(["any", "count", "active_days", "mean", "most_frequent"]))
+@given(some_events, st.sampled_from(["any", "active_days", "mean", "most_frequent"]))
 def test_taking_out_every_event_leaves_a_silent_device(events, reduction):
-    """Nothing is left that would tell that there was something."""
+    """Nothing is left that would tell that there was something; a count or sum is 0, which carried corrections need."""
     plan = plan_for(reduction, FIELDS.get(reduction, "seconds"))
     tally, state = compile_tally(plan, SIGNAL), None
     concerned = [item for item in events if tally.window_of(item) is not None]
