@@ -16,6 +16,7 @@ import os
 import socket
 import threading
 import time as clock
+import weakref
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from typing import Any, Self
 
 T = TypeVar("T")
+
+_readers: weakref.WeakSet[Reader] = weakref.WeakSet()
 
 ANSWER_SECONDS = 1.0  # for a whole answer
 RETRY_SECONDS = 1.0  # after trouble, answers are defaults for so long: an app without an agent is not slowed down
@@ -45,15 +48,18 @@ class Reader:
         self._lock = threading.Lock()
         self._link: socket.socket | None = None
         self._answers = b""
-        self._process = os.getpid()
         self._rests_until = 0.0
         self._kept: dict[tuple[str, str | None], int] = {}
+        _readers.add(self)
 
     # --- what an app calls ---------------------------------------------------------------------
 
     def flag(self, key: str, default: T, context: Mapping[str, Any] | None = None) -> T:
         """A flag's value; the default where there is none, or where it is of another type than the default."""
-        answer = self._ask({"query": "evaluate", "flag": key, "context": dict(context or {})})
+        try:
+            answer = self._ask({"query": "evaluate", "flag": key, "context": dict(context or {})})
+        except (TypeError, ValueError):  # no mapping
+            return default
         value = answer.get("value")
         if isinstance(default, float) and type(value) is int:
             value = float(value)
@@ -62,13 +68,15 @@ class Reader:
     def feature(self, name: str, default: Any = None) -> Any:
         """A feature's value: a number, text or true/false, or category → value; the default where there is none."""
         features = self._ask({"query": "features"}).get("features")
-        value = features.get(name, {}).get("value") if isinstance(features, dict) else None
+        found = features.get(name) if isinstance(features, dict) and isinstance(name, str) else None
+        value = found.get("value") if isinstance(found, dict) else None
         return default if value is None else value
 
     def exposed(self, flag: str, variant: str | None = None) -> bool:
         """Somebody met, or would have met, what this flag does. Whether the agent was told now, not later."""
         what = (flag, variant)
-        if not all(name is None or 0 < len(name) <= MAX_NAME for name in what):
+        names = (flag,) if variant is None else what
+        if not all(isinstance(name, str) and 0 < len(name) <= MAX_NAME for name in names):
             return False  # one that the agent cannot read would take the others with it
         with self._lock:
             if what in self._kept or len(self._kept) < MAX_KEPT_EXPOSURES:
@@ -107,9 +115,6 @@ class Reader:
 
     def _exchange(self, question: dict[str, Any]) -> dict[str, Any] | None:
         """One question, one answer; None where no agent gave one."""
-        if self._process != os.getpid():  # a forked child: the connection is its parent's, and so is what it kept
-            self._drop_link()
-            self._process, self._kept = os.getpid(), {}
         if clock.monotonic() < self._rests_until:
             return None
         try:
@@ -118,7 +123,7 @@ class Reader:
             return None
         try:
             return self._said(self._link or self._connect(), line)
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):  # the last: an answer as deep as no agent's is
             self._drop_link()
             self._rests_until = clock.monotonic() + RETRY_SECONDS
             return None
@@ -154,8 +159,20 @@ class Reader:
             link.close()
 
 
+def _forget_parent() -> None:
+    """In a forked child: the connection is its parent's, so is what it kept, and the lock may be a lost thread's."""
+    for reader in list(_readers):
+        reader._lock = threading.Lock()
+        reader._drop_link()
+        reader._kept = {}
+
+
 def _default_path() -> str:
     """Where the agent listens unless it is told otherwise: the user's own, else the machine's."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     own = os.path.join(runtime, "discreet", "agent.sock") if runtime else ""  # noqa: PTH118 - pathlib costs start time
     return own if own and os.path.exists(own) else "/run/discreet/agent.sock"  # noqa: PTH110
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)

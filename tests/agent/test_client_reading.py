@@ -226,3 +226,56 @@ def test_a_forked_child_asks_over_a_connection_of_its_own(path, apps, reader):
         assert os.waitpid(child, 0)[1] == 0
         assert reader.flag("columns", 0) == 3
         reader.close()
+
+
+@pytest.mark.parametrize("context", ["text", 5, [1], [("a",)], {"a": {1, 2}}, {(1, 2): 3}])
+def test_a_context_that_is_none_gives_the_default(path, apps, reader, context):
+    with receiving(path, Recorder(), apps=apps):
+        assert reader.flag("autoplay", "mine", context) == "mine"
+
+
+@pytest.mark.parametrize("name", [None, 5, ["autoplay"], {}, b"autoplay"])
+def test_names_of_any_kind_never_raise(path, apps, reader, name):
+    with receiving(path, Recorder(), apps=apps):
+        assert reader.flag(name, "mine") == "mine"
+        assert reader.feature(name, "mine") == "mine"
+        assert reader.exposed(name) is False
+
+
+@pytest.mark.parametrize(
+    "answer", [b'{"value": ' + b"[" * 100_000 + b"\n", b'{"features": {"a": 5}}\n', b'{"features": {"a": null}}\n']
+)
+def test_an_answer_of_any_shape_never_raises(path, answer):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+
+        def serve():
+            link, _ = listener.accept()
+            with link:
+                link.recv(65_536)
+                link.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with Reader(path) as reader:
+            assert reader.feature("a", "mine") == "mine"
+        thread.join(5)
+
+
+def test_a_child_forked_while_another_thread_asks_is_not_stuck(path, apps, reader):
+    with receiving(path, Recorder(), apps=apps):
+        with reader._lock:
+            child = os.fork()
+            if child == 0:
+                os._exit(0 if reader.flag("rows", "mine") == "personal" else 1)
+        for _ in range(100):
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(0.05)
+        else:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+        assert ended == child
+        assert status == 0

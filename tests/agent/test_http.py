@@ -499,6 +499,30 @@ def test_a_client_that_does_not_read_its_answers_is_let_go(monkeypatch):
     assert served < 100_000
 
 
+def test_an_idle_client_that_left_an_answer_unread_is_let_go(monkeypatch):
+    """Closing waits until everything is written, which such a client can put off for ever."""
+    monkeypatch.setattr(http_connection, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(http_connection, "LINGER_SECONDS", 0.3)
+
+    async def conversation():
+        async with running() as edge:
+            with socket.socket() as client:
+                client.setblocking(False)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(client, (edge.address.host, edge.address.port))
+                while not edge.server.connections:
+                    await asyncio.sleep(0.01)
+                [connection] = edge.server.connections
+                connection._transport.set_write_buffer_limits(64_000_000)
+                connection._write(b" " * 32_000_000)
+                assert connection._transport.get_write_buffer_size() > 0
+                await asyncio.sleep(1)
+                return not edge.server.connections
+
+    assert asyncio.run(conversation())
+
+
 def test_a_fault_in_a_handler_reaches_the_loop():
     """The daemon ends loudly rather than go on half alive."""
     _, edge = ask(lambda e: e.head("GET /broken HTTP/1.1"))

@@ -223,6 +223,77 @@ def test_kill_switches_give_defaults(bench):
     assert device.pipeline.personal.track([Exposure("autoplay")], ANYONE) == [Seen.OFF]
 
 
+def test_a_kill_switch_is_stronger_than_a_pin(bench):
+    device = opened(bench)
+    device.pipeline.personal.pinning.pin("rows", "personal", "a demonstration")
+    device.pipeline.adopt(policy(version=2, rest=WHOLE + "kill: {flags: [rows]}\n"))
+    assert variant(device, "rows") == "editorial"
+    device.pipeline.adopt(policy(version=3))
+    assert variant(device, "rows") == "personal"
+
+
+def test_no_guard_brings_back_what_was_killed(bench):
+    """Crashes that go on after a kill are no reason to give the killed variant again, then or later."""
+    device = opened(bench)
+    record(device, played(NOW - 9, seconds=3500))
+    bench.at(NOW + 5 * 3600)
+    device.pipeline.personalize()
+    device.pipeline.adopt(policy(version=2, rest=WHOLE + "kill: {flags: [rows]}\n"))
+    device.pipeline.personalize()
+    bench.at(NOW + 5 * 3600 + 60)
+    record(device, *(crashed(NOW + 5 * 3600 + 30 + second) for second in range(5)))
+    device.pipeline.personalize()
+    assert variant(device, "rows") == "editorial"
+    assert device.pipeline.personal.pinning.pins() == {}
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["pinned", "killed"])
+def test_what_was_met_of_a_held_flag_is_no_exposure_to_an_arm(bench, kill):
+    """The app says that it acted on the flag; what it acted on was the pin's or the kill's variant."""
+    device = opened(bench)
+    if kill:
+        device.pipeline.adopt(policy(version=2, rest=WHOLE + "kill: {flags: [autoplay]}\n"))
+    else:
+        device.pipeline.personal.pinning.pin("autoplay", "on", "a demonstration")
+    assert device.pipeline.personal.track([Exposure("autoplay")], ANYONE) == [Seen.NO_EXPERIMENT]
+    assert device.store.exposures.known() == set()
+
+
+def test_an_explanation_for_an_app_is_silent_about_flags_and_words_of_others(bench):
+    """Not the experiments of flags it may not read, nor what the owner or a guard said of a pin."""
+    reading = (
+        'defaultVariant: "on"}',
+        'defaultVariant: "on", targeting: {if: [{var: experiments.trial}, "on", "off"]}}',
+    )
+    bench.policy = policy(reading)
+    device = opened(bench)
+    app = Speaker("app", frozenset(), flags=frozenset({"plain"}))
+    device.pipeline.personal.pinning.pin("plain", "off", "my own words")
+    said = device.pipeline.personal.explain("plain", {}, app)
+    assert said["pinned"]["variant"] == "off"
+    for word in ("my own words", "trial", "autoplay"):
+        assert word not in json.dumps(said)
+    whole = device.pipeline.personal.explain("plain", {}, ANYONE)
+    assert whole["pinned"]["reason"] == "my own words"
+    assert [trial["flag"] for trial in whole["experiments"]] == ["autoplay"]
+
+
+def test_an_arm_that_hidden_features_withhold_is_not_explained(bench):
+    """Enrolled, and yet without the arm: that would tell whether the device is eligible."""
+    eligible = ("ELIGIBLE", 'eligible: {">": [{var: seconds}, 100]}')
+    bench.policy = policy(eligible)
+    device = opened(bench)
+    hidden = device.pipeline.personal.explain(
+        "autoplay", {}, Speaker("app", frozenset(), flags=frozenset({"autoplay"}))
+    )
+    assert hidden["experiments"] == []
+    assert hidden["rule"]["targeting"] is None
+    both = Speaker("app", frozenset(), features=frozenset({"seconds"}), flags=frozenset({"autoplay"}))
+    assert [trial["name"] for trial in device.pipeline.personal.explain("autoplay", {}, both)["experiments"]] == [
+        "trial"
+    ]
+
+
 def test_off_tells_nothing_of_the_device_and_writes_nothing(bench):
     bench.policy = policy(consent="opt-in")
     write_word(bench.folder, Word("on", NOW_MS - 1))

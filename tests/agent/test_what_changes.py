@@ -14,6 +14,12 @@ FEATURES = {
     "plays": {"from": "playback.stopped", "aggregate": "count", "window": "1h"},
     "crashes": {"from": "app.crashed", "aggregate": "count", "window": "1h"},
 }
+WORKED_OUT = """  told:
+    state: ENABLED
+    variants: {"on": true, "off": false}
+    defaultVariant: "off"
+    targeting: {if: [{">": [{var: {var: which}}, 1700482000]}, "on", "off"]}
+"""
 REST = """
 segments:
   busy: {when: {">=": [{var: plays}, 2]}, min_stay: 0s}
@@ -104,3 +110,12 @@ def test_an_explanation_names_nothing_outside_the_scope(device):
     assert whole["rule"]["targeting"]
     assert "hidden" not in whole["rule"]
     assert [feature["name"] for feature in whole["features"]] == ["plays"]
+
+
+def test_time_alone_changes_it_where_a_rule_works_out_what_it_reads(device, clock):
+    """`$flagd.timestamp` too, then: an app's own context may name it."""
+    told = app("told")
+    device.pipeline.adopt(personal_policy(features=FEATURES, rest=REST + WORKED_OUT, version=2))
+    before = tags(device, told)
+    clock.ms += 60_000
+    assert tags(device, told) != before

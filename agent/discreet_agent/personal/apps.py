@@ -21,7 +21,7 @@ class Seen(StrEnum):
 
     NOTED = "NOTED"  # on disk, for the first time in this phase
     KNOWN = "KNOWN"  # was noted before
-    NO_EXPERIMENT = "NO_EXPERIMENT"  # the device takes part in no experiment that turns this flag
+    NO_EXPERIMENT = "NO_EXPERIMENT"  # no experiment turns this flag on this device now
     OTHER_VARIANT = "OTHER_VARIANT"  # the app says it showed a variant that is not this device's arm
     FLAG_NOT_FOUND = "FLAG_NOT_FOUND"
     OFF = "OFF"  # the owner, or the policy, says no

@@ -100,10 +100,11 @@ class Connection(asyncio.BufferedProtocol):
         self._writable.set()
 
     def hang_up(self) -> None:
-        """Close; what was written still goes out."""
+        """Close; what was written still goes out, if the client takes it soon."""
         self._stop_timer()
         if self._transport is not None:
             self._transport.close()
+            self._arm(LINGER_SECONDS, self._abort)
 
     # --- what the reader tells ---------------------------------------------------------------
 

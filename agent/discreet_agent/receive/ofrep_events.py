@@ -104,6 +104,8 @@ class Changes:
         self._due = None
         streams = list(self._streams.items())
         if self._declared() != self._senders:  # who is at the other end may be somebody else now, or nobody
+            self._senders = self._declared()  # one that is slow to go takes no others with it
+            self._streams.clear()
             for client, _ in streams:
                 client.hang_up()
             return

@@ -62,7 +62,7 @@ class Personalizing:
         killed = frozenset(rules.flags) if rules.kill.personalization else frozenset(rules.kill.flags)
         self.flags = FlagSet(rules.flags, rules.evaluators, clock=device.clock, killed=killed)
         self._reads = {key: self.flags.reads(key) for key in self.flags.keys}
-        self._timed = {key for key, flag in rules.flags.items() if _reads_time(flag, rules.evaluators)}
+        self._timed = {key for key, flag in rules.flags.items() if self._reads_time(key, flag)}
         self._scores = {name: compile_score(name, item) for name, item in rules.scores.items()}
         self._eligible = {
             name: compile_condition(experiment.eligible, rules.evaluators)
@@ -154,7 +154,7 @@ class Personalizing:
         return [self._evaluate(key, context) for key in keys]
 
     def _evaluate(self, key: str, context: Mapping[str, Any]) -> Answer:
-        pinned = self.pinning.answer(key)
+        pinned = None if key in self._device.rules.kill.flags else self.pinning.answer(key)
         if pinned is not None and self._is_on:
             return pinned
         own = {name: value for name, value in context.items() if name not in GROUPS}
@@ -177,6 +177,12 @@ class Personalizing:
         context = self._now()["context"]
         parts = ((context[group], name) for group, _, name in (one.partition(".") for one in read))
         return [minute, *(part.get(name) if name else part for part, name in parts)]
+
+    def _reads_time(self, key: str, flag: Flag) -> bool:
+        """Whether its answer may be another one merely because time has passed: it may read the clock."""
+        rule, evaluators = msgspec.json.encode(flag.targeting), self._device.rules.evaluators
+        is_named = b"$flagd" in rule or (b"$ref" in rule and b"$flagd" in msgspec.json.encode(evaluators))
+        return is_named or self._reads[key].issuperset(GROUPS)
 
     def read_by(self, key: str, group: str) -> set[str]:
         """Names of a group that a flag's targeting may look up."""
@@ -209,13 +215,20 @@ class Personalizing:
         if not self._is_on:
             return [Seen.OFF for _ in exposures]
         known = [exposure for exposure in exposures if self._is_readable(exposure.flag, speaker)]
-        noted = iter(self._trials.note(known, self._now()["context"]["experiments"]))
+        acted_on = [name for name in self._now()["context"]["experiments"] if not self._is_held(name)]
+        noted = iter(self._trials.note(known, acted_on))
         return [
             next(noted) if self._is_readable(exposure.flag, speaker) else Seen.FLAG_NOT_FOUND for exposure in exposures
         ]
 
     def _is_readable(self, flag: str, speaker: Speaker) -> bool:
         return flag in self._device.rules.flags and speaker.may_read_flag(flag)
+
+    def _is_held(self, experiment: str) -> bool:
+        """Whether its flag gives something else than an arm: whoever acts on that has not met the arm."""
+        rules = self._device.rules
+        key = rules.experiments[experiment].flag
+        return key in rules.kill.flags or self.pinning.answer(key) is not None
 
     def on_change(self, tell: Callable[[], None]) -> Callable[[], None]:
         """See `Apps`."""
@@ -255,9 +268,3 @@ class Personalizing:
         """What personalization remembered was purged."""
         self.stays.begin_anew()
         self._remembered = None
-
-
-def _reads_time(flag: Flag, evaluators: Mapping[str, Any]) -> bool:
-    """Whether its answer may be another one merely because time has passed: seen by the name that flagd gives it."""
-    rule = msgspec.json.encode(flag.targeting)
-    return b"$flagd" in rule or (b"$ref" in rule and b"$flagd" in msgspec.json.encode(evaluators))

@@ -43,7 +43,8 @@ class Pinning:
         self._definitions = {key: definition_hash(flag) for key, flag in device.rules.flags.items()}
         guards = {} if device.rules.kill.personalization else device.rules.guards
         self._guards = [compile_guard(name, guard) for name, guard in guards.items()]
-        self._guarded = {flag for guard in self._guards for flag in guard.flags}
+        # A killed flag is not watched: a guard would take the kill for the change that broke things, and undo it.
+        self._guarded = {flag for guard in self._guards for flag in guard.flags} - set(device.rules.kill.flags)
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -131,7 +132,8 @@ class Pinning:
 
     def _reverted(self, marks: Mapping[str, Mark]) -> Iterator[Pin]:
         for guard in self._guards:
-            watched = [marks[key] for key in guard.flags if self._is_on_trial(guard, marks.get(key))]
+            flags = self._guarded.intersection(guard.flags)
+            watched = [marks[key] for key in sorted(flags) if self._is_on_trial(guard, marks.get(key))]
             times = self._times(guard) if watched else []
             for mark in watched:
                 if trips(guard, times, mark.changed_ms):
