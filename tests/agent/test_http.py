@@ -511,7 +511,7 @@ def test_an_idle_client_that_left_an_answer_unread_is_let_go(monkeypatch):
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 loop = asyncio.get_running_loop()
                 await loop.sock_connect(client, (edge.address.host, edge.address.port))
-                while not edge.server.connections:
+                while not edge.server.connections:  # noqa: ASYNC110 - the edge tells nobody
                     await asyncio.sleep(0.01)
                 [connection] = edge.server.connections
                 connection._transport.set_write_buffer_limits(64_000_000)
