@@ -89,7 +89,9 @@ def test_halved_noise_is_found(metric, least):
     assert {Check.BOUND, Check.DRAWS} <= found
 
 
-@pytest.mark.parametrize(("metric", "least"), [("late_departure", 6000), ("departures", 1500)])
+@pytest.mark.parametrize(
+    ("metric", "least"), [pytest.param("late_departure", 6000, marks=pytest.mark.slow), ("departures", 1500)]
+)
 def test_noise_scaled_by_four_fifths_is_found(metric, least):
     """ε is 1.25 times what is stated; the draws pass what chance allows by five standard errors."""
     found = failures(only(metric), effort=reports(least), plans=faults.planted(faults.weaker(0.8)))

@@ -45,7 +45,7 @@ RULES = st.recursive(
 CONTEXTS = st.dictionaries(NAMES.filter(bool) | st.text(max_size=3), VALUES, max_size=6)
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=5000, suppress_health_check=[HealthCheck.too_slow])
 @given(RULES, VALUES | CONTEXTS, st.dictionaries(NAMES, RULES, max_size=2))
 def test_a_rule_answers_or_raises_its_one_error(rule, data, shared):
     """No other exception, for any context; Hypothesis fails what takes longer than 200 ms."""
@@ -53,7 +53,7 @@ def test_a_rule_answers_or_raises_its_one_error(rule, data, shared):
         compile_rule(rule, shared)(data, Frame(data, "f", lambda: 0))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=5000, suppress_health_check=[HealthCheck.too_slow])
 @given(RULES, CONTEXTS, st.sampled_from(["on", None, "", "third"]))
 def test_a_flag_always_answers(rule, context, default):
     """With one of its own variants, nothing, or a code."""
@@ -90,7 +90,7 @@ READING_RULES = st.recursive(
 )
 
 
-@settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=5000, suppress_health_check=[HealthCheck.too_slow])
 @given(READING_RULES, st.dictionaries(NAMES, READING_RULES, max_size=2))
 def test_whatever_a_rule_looks_up_was_foretold(rule, shared):
     """What `reads` says is what access to features is judged by, and what an experiment rests on."""
