@@ -511,8 +511,7 @@ def test_an_idle_client_that_left_an_answer_unread_is_let_go(monkeypatch):
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 loop = asyncio.get_running_loop()
                 await loop.sock_connect(client, (edge.address.host, edge.address.port))
-                while not edge.server.connections:
-                    await asyncio.sleep(0.01)
+                await asyncio.sleep(0.05)
                 [connection] = edge.server.connections
                 connection._transport.set_write_buffer_limits(64_000_000)
                 connection._write(b" " * 32_000_000)
