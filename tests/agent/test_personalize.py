@@ -228,6 +228,8 @@ def test_a_kill_switch_is_stronger_than_a_pin(bench):
     device.pipeline.personal.pinning.pin("rows", "personal", "a demonstration")
     device.pipeline.adopt(policy(version=2, rest=WHOLE + "kill: {flags: [rows]}\n"))
     assert variant(device, "rows") == "editorial"
+    with pytest.raises(ConfigError, match="killed"):
+        device.pipeline.personal.pinning.pin("rows", "personal", "again")
     device.pipeline.adopt(policy(version=3))
     assert variant(device, "rows") == "personal"
 
@@ -292,6 +294,40 @@ def test_an_arm_that_hidden_features_withhold_is_not_explained(bench):
     assert [trial["name"] for trial in device.pipeline.personal.explain("autoplay", {}, both)["experiments"]] == [
         "trial"
     ]
+
+
+def test_a_flag_that_the_owner_lets_go_is_not_reverted_for_the_same_events_again(bench):
+    device = opened(bench)
+    record(device, played(NOW - 9, seconds=3500))
+    device.pipeline.personalize()
+    bench.at(NOW + 60)
+    record(device, *(crashed(NOW + 30 + second) for second in range(5)))
+    device.pipeline.personalize()
+    assert variant(device, "rows") == "editorial"
+    device.pipeline.personal.pinning.unpin("rows")
+    device.pipeline.personalize()
+    assert variant(device, "rows") == "personal"
+    device = opened(bench)
+    assert variant(device, "rows") == "personal"
+    bench.at(NOW + 120)
+    record(device, *(crashed(NOW + 90 + second) for second in range(5)))
+    device.pipeline.personalize()
+    assert variant(device, "rows") == "editorial"
+
+
+def test_an_explanation_while_off_says_nothing_of_arms_exposures_and_pins(bench):
+    bench.policy = policy(consent="opt-in")
+    write_word(bench.folder, Word("on", NOW_MS - 1))
+    device = opened(bench)
+    device.pipeline.personal.track([Exposure("autoplay")], ANYONE)
+    device.pipeline.personal.pinning.pin("autoplay", "on", "mine")
+    assert device.pipeline.personal.explain("autoplay", {}, ANYONE)["pinned"]
+    write_word(bench.folder, Word("off", NOW_MS))
+    bench.at(NOW + 10)
+    said = device.pipeline.personal.explain("autoplay", {}, ANYONE)
+    assert said["off"]
+    assert said["experiments"] == []
+    assert "pinned" not in said
 
 
 def test_off_tells_nothing_of_the_device_and_writes_nothing(bench):

@@ -22,7 +22,7 @@ def explain(personalizing: Personalizing, device: Device, answer: Answer, speake
     """Plain builtins, for a person or a program; of this device's values only those that this speaker may read."""
     key, rules = answer.key, device.rules
     flag = rules.flags[key]
-    pin = personalizing.pinning.pins().get(key)
+    pin = personalizing.pinning.pins()[key] if personalizing.pinned(key) is not None else None
     segments, experiments = personalizing.read_by(key, "segments"), personalizing.read_by(key, "experiments")
     shown = {name for name in experiments if _may_know(rules, name, speaker)}
     features = personalizing.read_by(key, "features") | _behind(rules, segments, personalizing.read_by(key, "scores"))
@@ -60,7 +60,8 @@ def explain(personalizing: Personalizing, device: Device, answer: Answer, speake
         for state in personalizing.segments(speaker)
         if state.name in segments
     ]
-    said["experiments"] = [found for found in personalizing.experiments() if found["name"] in shown]
+    trials = personalizing.experiments() if personalizing.is_on else []
+    said["experiments"] = [found for found in trials if found["name"] in shown]
     return said
 
 

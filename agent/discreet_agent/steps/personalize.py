@@ -75,21 +75,22 @@ class Personalizing:
         self._is_pruned = False
 
     @property
-    def _is_on(self) -> bool:
+    def is_on(self) -> bool:
+        """Whether the owner and the policy let apps be told of this device."""
         return self._device.why_off is None and not self._device.rules.kill.personalization
 
     # --- values ----------------------------------------------------------------------------
 
     def features(self, speaker: Speaker) -> list[FeatureValue]:
         """See `Apps`."""
-        if not self._is_on:
+        if not self.is_on:
             return []
         names = [name for name in self.features_of.definitions if speaker.may_read_feature(name)]
         return [self.features_of.read(name) for name in sorted(names)]
 
     def scores(self, speaker: Speaker) -> list[ScoreValue]:
         """See `Apps`."""
-        if not self._is_on:
+        if not self.is_on:
             return []
         readable = {
             name
@@ -100,7 +101,7 @@ class Personalizing:
 
     def segments(self, speaker: Speaker) -> list[SegmentState]:
         """See `Apps`."""
-        if not self._is_on:
+        if not self.is_on:
             return []
         states = self._now()["states"]
         return [states[name] for name in sorted(states) if speaker.may_read_segment(name)]
@@ -154,13 +155,17 @@ class Personalizing:
         return [self._evaluate(key, context) for key in keys]
 
     def _evaluate(self, key: str, context: Mapping[str, Any]) -> Answer:
-        pinned = None if key in self._device.rules.kill.flags else self.pinning.answer(key)
-        if pinned is not None and self._is_on:
+        pinned = self.pinned(key)
+        if pinned is not None:
             return pinned
         own = {name: value for name, value in context.items() if name not in GROUPS}
-        if self._is_on and self._reads.get(key):  # else what is known of the device is not even looked at
+        if self.is_on and self._reads.get(key):  # else what is known of the device is not even looked at
             own |= self._now()["context"]
         return self.flags.evaluate(key, own)
+
+    def pinned(self, key: str) -> Answer | None:
+        """What a pin that is in force makes a flag give."""
+        return self.pinning.answer(key) if self.is_on and key not in self._device.rules.kill.flags else None
 
     def tag(self, speaker: Speaker) -> str:
         """See `Apps`."""
@@ -172,7 +177,7 @@ class Personalizing:
         """What these flags read: of the device as it is now, and of the time the minute."""
         minute = self._device.clock.now_ms() // 60_000 if not self._timed.isdisjoint(keys) else 0
         read = sorted({name for key in keys for name in self._reads[key]})
-        if not self._is_on or not read:
+        if not self.is_on or not read:
             return [minute]
         context = self._now()["context"]
         parts = ((context[group], name) for group, _, name in (one.partition(".") for one in read))
@@ -193,7 +198,7 @@ class Personalizing:
     def _state(self, keys: Sequence[str]) -> list[Any]:
         pinned = [pin for pin in self.pinning.pins().values() if pin.flag in keys]
         pins = sorted((pin.flag, pin.variant, pin.by, pin.at_ms) for pin in pinned)
-        return [self._device.policy.digest.hex(), self._is_on, pins]
+        return [self._device.policy.digest.hex(), self.is_on, pins]
 
     # --- explaining ------------------------------------------------------------------------
 
@@ -212,7 +217,7 @@ class Personalizing:
 
     def track(self, exposures: Sequence[Exposure], speaker: Speaker) -> list[Seen]:
         """See `Apps`."""
-        if not self._is_on:
+        if not self.is_on:
             return [Seen.OFF for _ in exposures]
         known = [exposure for exposure in exposures if self._is_readable(exposure.flag, speaker)]
         acted_on = [name for name in self._now()["context"]["experiments"] if not self._is_held(name)]
@@ -248,7 +253,7 @@ class Personalizing:
                 with self._store.transaction():
                     self.stays.leave_the_gone()
                 self._is_pruned = True
-        if self._is_on:
+        if self.is_on:
             self._now()
             if self.stays.is_unsaved:
                 with self._store.transaction():

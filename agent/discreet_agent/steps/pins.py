@@ -73,21 +73,27 @@ class Pinning:
     # --- the owner -------------------------------------------------------------------------
 
     def pin(self, key: str, variant: str, reason: str) -> None:
-        """Hold a flag at a variant. Raises ConfigError where there is none of that name."""
-        flag = self._device.rules.flags.get(key)
+        """Hold a flag at a variant. Raises ConfigError where there is none of that name, or the policy killed it."""
+        flag, kill = self._device.rules.flags.get(key), self._device.rules.kill
         if flag is None:
             known = ", ".join(sorted(self._device.rules.flags)) or "none"
             raise ConfigError(f"the policy has no flag {key!r}", hint=f"it has {known}")
         if variant not in flag.variants:
             raise ConfigError(f"flag {key!r} has no variant {variant!r}", hint=f"it has {', '.join(flag.variants)}")
+        if kill.personalization or key in kill.flags:
+            raise ConfigError(f"the policy killed flag {key!r}", hint="a kill is stronger than a pin")
         self._set(Pin(key, variant, flag.variants[variant], OWNER, reason, self._now_ms, self._definitions[key]))
 
     def unpin(self, key: str) -> None:
         """Let a flag go, whoever pinned it. Raises ConfigError where it is not pinned."""
-        if key not in self.pins():
+        pin = self.pins().get(key)
+        if pin is None:
             raise ConfigError(f"flag {key!r} is not pinned", hint="`discreet agent flags` shows which are")
+        mark = self._store.personal.marks().get(key) if pin.by != OWNER else None
         with self._store.transaction():
             self._store.personal.unpin(key)
+            if mark is not None:  # on trial from now on: what came before has had its effect, and the owner knows
+                self._store.personal.mark(mark._replace(changed_ms=self._now_ms))
             self._store.personal.note(Move(self._now_ms, "UNPINNED", key, OWNER, self._device.rules.version))
         self._pins = None
 
