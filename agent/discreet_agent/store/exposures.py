@@ -49,9 +49,9 @@ class Exposures:
         )
 
     def count(self, experiment: str, arm: str, phase: str, times: int) -> None:
-        """How often an exposure was reported."""
+        """How often an exposure was reported; an app that says so without end finds the number full, not the store."""
         self._connection.execute(
-            "UPDATE exposures SET reports = reports + ? WHERE experiment = ? AND arm = ? AND phase = ?",
+            "UPDATE exposures SET reports = min(reports + ?, 9007199254740991) WHERE experiment = ? AND arm = ? AND phase = ?",
             (times, experiment, arm, phase),
         )
 
