@@ -249,6 +249,47 @@ def test_no_guard_brings_back_what_was_killed(bench):
     assert device.pipeline.personal.pinning.pins() == {}
 
 
+def test_reports_without_end_fill_the_number_and_not_the_store(bench):
+    device = opened(bench)
+    device.pipeline.personal.track([Exposure("autoplay")], ANYONE)
+    [row] = device.pipeline.trials._repeats
+    for _ in range(3):
+        device.store.exposures.count(*row, 2**53 - 1)
+        device.store.exposures.count(*row, 2**63 - 2**53)
+    [trial] = device.pipeline.personal.experiments()
+    assert trial["exposures"][0]["reports"] == 2**53 - 1
+
+
+def test_no_guard_gives_again_what_was_disabled(bench):
+    device = opened(bench)
+    record(device, played(NOW - 9, seconds=3500))
+    device.pipeline.personalize()
+    bench.at(NOW + 5 * 3600)
+    device.pipeline.adopt(policy(("rows:\n    state: ENABLED", "rows:\n    state: DISABLED"), version=2))
+    device.pipeline.personalize()
+    bench.at(NOW + 5 * 3600 + 60)
+    record(device, *(crashed(NOW + 5 * 3600 + 30 + second) for second in range(5)))
+    device.pipeline.personalize()
+    assert device.pipeline.personal.evaluate("rows", {}, ANYONE).reason is Reason.DISABLED
+    assert device.pipeline.personal.pinning.pins() == {}
+
+
+@pytest.mark.parametrize("salt", ["trial-2023-x7qk", "trial-2023-a1bc", "trial-2023-d2ef", "trial-2023-g3hi"])
+def test_no_guard_puts_a_device_back_into_an_arm_of_a_killed_experiment(bench, salt):
+    """Whichever arm it is: in half of the cases it gave something else than the default."""
+    rest = WHOLE.replace("flags: [rows]", "flags: [rows, autoplay]").replace("trial-2023-x7qk", salt)
+    bench.policy = policy(rest=rest)
+    device = opened(bench)
+    bench.at(NOW + 5 * 3600)
+    device.pipeline.adopt(policy(rest=rest + "kill: {experiments: [trial]}\n", version=2))
+    device.pipeline.trials.tick()
+    device.pipeline.personalize()
+    bench.at(NOW + 5 * 3600 + 60)
+    record(device, *(crashed(NOW + 5 * 3600 + 30 + second) for second in range(5)))
+    device.pipeline.personalize()
+    assert variant(device, "autoplay") == "off"
+
+
 @pytest.mark.parametrize("kill", [False, True], ids=["pinned", "killed"])
 def test_what_was_met_of_a_held_flag_is_no_exposure_to_an_arm(bench, kill):
     """The app says that it acted on the flag; what it acted on was the pin's or the kill's variant."""

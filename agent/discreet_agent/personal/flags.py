@@ -57,7 +57,7 @@ class FlagSet:
             return answer
         flag = self._targeted.get(key)
         if flag is None:
-            return Failure(key, FlagError.FLAG_NOT_FOUND, "the policy has no such flag")
+            return Failure(key, FlagError.FLAG_NOT_FOUND, "no such flag")
         return flag.evaluate(context)
 
     def reads(self, key: str) -> frozenset[str]:

@@ -43,8 +43,10 @@ class Pinning:
         self._definitions = {key: definition_hash(flag) for key, flag in device.rules.flags.items()}
         guards = {} if device.rules.kill.personalization else device.rules.guards
         self._guards = [compile_guard(name, guard) for name, guard in guards.items()]
-        # A killed flag is not watched: a guard would take the kill for the change that broke things, and undo it.
-        self._guarded = {flag for guard in self._guards for flag in guard.flags} - set(device.rules.kill.flags)
+        # What was switched off is not watched: a guard would take that for the change that broke things, and undo it.
+        is_off = {key for key, flag in device.rules.flags.items() if flag.state == "DISABLED"}
+        self._guarded = {flag for guard in self._guards for flag in guard.flags} - is_off - set(device.rules.kill.flags)
+        self._arms = {(trial.flag, arm) for trial in device.rules.experiments.values() for arm in trial.arms}
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -149,7 +151,12 @@ class Pinning:
         """Whether a flag changed lately, and can go back."""
         if mark is None or mark.former_variant is None or not mark.changed_ms or self.answer(mark.flag) is not None:
             return False
+        if (mark.flag, mark.former_variant) in self._arms and not self._is_default(mark.flag, mark.former_variant):
+            return False  # the device has left that arm, or its experiment was ended: nobody is put back into one
         return not is_over(guard, mark.changed_ms, self._now_ms - guard.window_ms)  # late events are waited for
+
+    def _is_default(self, key: str, variant: str) -> bool:
+        return self._device.rules.flags[key].default_variant == variant
 
     def _as_before(self, guard: GuardRule, mark: Mark) -> Pin:
         assert mark.former_variant is not None  # noqa: S101 - else it is not on trial

@@ -8,6 +8,9 @@ if TYPE_CHECKING:
     import sqlite3
 
 
+_MOST_REPORTS = 2**53 - 1  # what JSON carries
+
+
 class Enrolment(NamedTuple):
     """A device in an arm. `left_ms` None: it still takes part, as long as the experiment runs."""
 
@@ -49,10 +52,10 @@ class Exposures:
         )
 
     def count(self, experiment: str, arm: str, phase: str, times: int) -> None:
-        """How often an exposure was reported."""
+        """How often an exposure was reported; an app that says so without end finds the number full, not the store."""
         self._connection.execute(
-            "UPDATE exposures SET reports = reports + ? WHERE experiment = ? AND arm = ? AND phase = ?",
-            (times, experiment, arm, phase),
+            "UPDATE exposures SET reports = min(reports + ?, ?) WHERE experiment = ? AND arm = ? AND phase = ?",
+            (times, _MOST_REPORTS, experiment, arm, phase),
         )
 
     def of(self, experiment: str) -> list[tuple[str, str, int, int, int]]:
