@@ -513,3 +513,16 @@ def test_whoever_listens_is_told_of_changes_only(bench):
     device.pipeline.personal.pinning.pin("plain", "off", "")
     device.pipeline.personalize()
     assert told == [1]
+
+
+def test_a_purge_of_everything_lets_go_what_a_guard_holds(bench):
+    """It came of events that are gone; at once, not at the next start."""
+    device = opened(bench)
+    record(device, played(NOW - 9, seconds=3500))
+    device.pipeline.personalize()
+    bench.at(NOW + 60)
+    record(device, crashed(NOW + 30), crashed(NOW + 40), crashed(NOW + 50))
+    device.pipeline.personalize()
+    assert device.pipeline.personal.evaluate("rows", {}, ANYONE).metadata == {"pinned": "crashes"}
+    device.pipeline.purge(Purge())
+    assert device.pipeline.personal.evaluate("rows", {}, ANYONE).metadata == {}

@@ -272,4 +272,5 @@ class Personalizing:
     def begin_anew(self) -> None:
         """What personalization remembered was purged."""
         self.stays.begin_anew()
+        self.pinning.begin_anew()
         self._remembered = None

@@ -108,6 +108,10 @@ class Pinning:
                 self._store.count("flags_reverted", pin.by)
         self._pins = None
 
+    def begin_anew(self) -> None:
+        """The table was changed by somebody else: look at it again."""
+        self._pins = None
+
     # --- guards ----------------------------------------------------------------------------
 
     def watch(self, evaluate: Callable[[str], Answer]) -> None:
