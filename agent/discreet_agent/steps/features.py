@@ -81,31 +81,40 @@ class Featuring:
                 if wanted.get(name) != former.state_version:
                     self._forget_all(name, Why.POLICY)
                     self._store.features.drop(name)
-            for name, version in wanted.items():
-                if name not in built or built[name].state_version != version:
-                    self._build(self.definitions[name])
+            for signal, definitions in self._by_signal.items():
+                missing = [one for one in definitions if one.name not in built or not _is_same(one, built[one.name])]
+                self._build(signal, missing)
         self._is_built = True
 
-    def _build(self, definition: Definition, before_ms: int = 0) -> None:
-        """From what the raw log holds; `before_ms`: nothing older than that."""
-        gone_until = self._store.deletions.until("raw", definition.signal)
+    def _build(self, signal: str, definitions: Sequence[Definition], before_ms: int = 0) -> None:
+        """From what the raw log holds, read once for all of them; `before_ms`: nothing older than that."""
+        if not definitions:
+            return
+        gone_until = self._store.deletions.until("raw", signal)
         since = max(gone_until - self._shift(), before_ms // 1000) if gone_until or before_ms else 0
-        kept = self._kept[definition.name] = _Kept([], since)
-        touched: set[tuple[int, str]] = set()
-        oldest = self._device.clock.now_ms() // 1000 - definition.grid.kept - definition.grid.width
-        for events in self._stored(definition.signal, 0, kept):
-            young = [event for event in events if event.time_ms >= max(before_ms, oldest * 1000)]
-            touched |= self._fold(definition, kept, _by_bucket(definition, definition.chosen(young)))
-        self._store.features.mark_built(definition.name, Built(definition.state_version, kept.complete_since))
-        self._save(definition, kept, touched)
+        building = [(one, _Kept([], since), set[tuple[int, str]]()) for one in definitions]
+        for events in self._stored(signal, 0, [kept for _, kept, _ in building]):
+            for definition, kept, touched in building:
+                touched.update(self._fold(definition, kept, self._young(definition, events, before_ms)))
+        for definition, kept, touched in building:
+            self._kept[definition.name] = kept
+            self._store.features.mark_built(definition.name, Built(definition.state_version, kept.complete_since))
+            self._save(definition, kept, touched)
 
-    def _stored(self, signal: str, since: int, kept: _Kept) -> Iterator[list[Event]]:
+    def _young(self, definition: Definition, events: Sequence[Event], before_ms: int) -> dict[int, list[Event]]:
+        """By bucket, those that a value may still be read from."""
+        oldest_ms = self._device.clock.now_ms() - (definition.grid.kept + definition.grid.width) * 1000
+        earliest_ms = max(before_ms, oldest_ms)
+        return _by_bucket(definition, definition.chosen([event for event in events if event.time_ms >= earliest_ms]))
+
+    def _stored(self, signal: str, since: int, building: Sequence[_Kept]) -> Iterator[list[Event]]:
         """Events that are still kept, by block; what a damaged block held is missing, and said to be."""
         for block in self._store.raw.counted(signal, since):
             events = self._store.raw.readable(block)
             if events is None:
                 self._store.count("blocks_unreadable", signal)
-                kept.complete_since = self._device.clock.now_ms() // 1000
+                for kept in building:
+                    kept.complete_since = self._device.clock.now_ms() // 1000
             else:
                 yield events
 
@@ -184,7 +193,7 @@ class Featuring:
         """One bucket's state from what the raw log holds."""
         since = self._layer.clock.of(start * 1000) // 1000
         again = _Kept([], 0)
-        for events in self._stored(definition.signal, since, again):
+        for events in self._stored(definition.signal, since, [again]):
             inside = [event for event in events if definition.grid.bucket(event.time_ms) == start]
             self._fold(definition, again, {start: definition.chosen(inside)})
         if again.complete_since:
@@ -234,14 +243,13 @@ class Featuring:
 
     def purge(self, signal: str | None, before_ms: int | None) -> None:
         """Forget what was made of a signal's events, or of all, up to a moment; the rest is built up again."""
-        for definition in self.definitions.values():
-            if signal not in {None, definition.signal}:
+        for name, definitions in self._by_signal.items():
+            if signal not in {None, name}:
                 continue
-            self._forget_all(definition.name, Why.PURGED)
-            if before_ms is None:
-                self._kept.pop(definition.name, None)
-            else:
-                self._build(definition, before_ms)
+            for definition in definitions:
+                self._forget_all(definition.name, Why.PURGED)
+            if before_ms is not None:
+                self._build(name, definitions, before_ms)
         if signal is None:
             self.living.purge(before_ms)
 
@@ -299,6 +307,10 @@ class Featuring:
     def _shift(self) -> int:
         """Retention time less wall time, in seconds."""
         return (self._layer.clock.now_ms() - self._device.clock.now_ms()) // 1000
+
+
+def _is_same(definition: Definition, built: Built) -> bool:
+    return definition.state_version == built.state_version
 
 
 def _by_bucket(definition: Definition, events: Sequence[Event]) -> dict[int, list[Event]]:
