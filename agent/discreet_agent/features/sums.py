@@ -24,7 +24,7 @@ PRECISION_BITS = 40
 def scale_of(low: float, high: float) -> float:
     """Steps per unit for numbers within these bounds: a power of two."""
     _, exponent = math.frexp(max(abs(low), abs(high), 2.0**-1000))
-    return math.ldexp(1.0, max(-900, min(900, PRECISION_BITS - exponent)))
+    return math.ldexp(1.0, max(-1000, min(1000, PRECISION_BITS - exponent)))
 
 
 @dataclass(frozen=True, slots=True)
