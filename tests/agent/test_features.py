@@ -256,3 +256,26 @@ def test_a_shorter_retention_holds_for_what_is_kept_already(bench):
     device.pipeline.adopt(shorter)
     device.pipeline.forget()
     assert device.store.connection.execute("SELECT count(*) FROM feature_states").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("ttl", [None, "2d"])
+def test_what_was_forgotten_is_not_begun_again_with_a_part_of_it(bench, ttl):
+    """A late event into a bucket that is over, then a correction of one that had been in it: nothing to undo."""
+    names = ("median", "lengths", "plays", "seconds_by_genre")
+    features = {name: FEATURES[name] | {"window": "3d"} | ({"ttl": ttl} if ttl else {}) for name in names}
+    bench.policy = personal_policy(features=features)
+    device = bench.open()
+    record(device, played(NOW - 100, event_id="early", seconds=10))
+    bench.at(NOW + 4 * DAY)
+    device.pipeline.forget()
+    record(device, played(NOW - 99, event_id="late", seconds=3000))
+    record(device, played(NOW + 4 * DAY, retracts="early"))
+    record(device, played(NOW + 4 * DAY, seconds=30))
+    for opened in _as_it_is_and_opened_again(bench, device):
+        values = {name: read(opened, name).value for name in names}
+        assert values == {
+            "median": pytest.approx(30, rel=0.01),
+            "lengths": 1,
+            "plays": 1,
+            "seconds_by_genre": {"news": 30},
+        }

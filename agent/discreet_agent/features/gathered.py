@@ -51,6 +51,8 @@ class Distinct:
         if counts is None:
             return NOT_UNDOABLE
         value = self._value(event)
+        if value not in counts:
+            return NOT_UNDOABLE
         counts[value] -= 1
         if not counts[value]:
             del counts[value]
@@ -97,9 +99,11 @@ class Quantile:
             bins[place] = bins.get(place, 0) + 1
         return state
 
-    def remove(self, state: State, start: int, event: Event) -> State | None:  # noqa: ARG002
+    def remove(self, state: State, start: int, event: Event) -> State | NotUndoable | None:  # noqa: ARG002
         """See `Aggregate`."""
         place = self._bin(event.fields[self.field])
+        if place not in state[1]:
+            return NOT_UNDOABLE
         state[1][place] -= 1
         if not state[1][place]:
             del state[1][place]

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 class _Kept:
     """One feature's buckets in memory."""
 
-    def __init__(self, rows: Iterable[FeatureRow], complete_since: int) -> None:
+    def __init__(self, rows: Iterable[FeatureRow], complete_since: int, floor: int = 0) -> None:
         self.states: dict[int, dict[str, State]] = {}
         self.partial: set[int] = set()
         self.complete_since = complete_since
+        self.floor = floor
         self.read_at = -1  # second of the value that is remembered
         self.value: FeatureValue | None = None
         for row in rows:
@@ -103,8 +104,7 @@ class Featuring:
 
     def _young(self, definition: Definition, events: Sequence[Event], before_ms: int) -> dict[int, list[Event]]:
         """By bucket, those that a value may still be read from."""
-        oldest_ms = self._device.clock.now_ms() - (definition.grid.kept + definition.grid.width) * 1000
-        earliest_ms = max(before_ms, oldest_ms)
+        earliest_ms = max(before_ms, self._oldest(definition) * 1000)
         return _by_bucket(definition, definition.chosen([event for event in events if event.time_ms >= earliest_ms]))
 
     def _stored(self, signal: str, since: int, building: Sequence[_Kept]) -> Iterator[list[Event]]:
@@ -126,8 +126,10 @@ class Featuring:
         shift = self._shift()
         for signal, group in groups.items():
             for definition in self._by_signal.get(signal, ()):
-                parts = {start: definition.chosen(part) for start, part in group.windows(definition.grid.width).items()}
                 kept = self._load(definition)
+                windows = group.windows(definition.grid.width).items()
+                first = self._first(definition, kept)
+                parts = {start: definition.chosen(part) for start, part in windows if start >= first}
                 rows += self._rows(definition, kept, self._fold(definition, kept, parts), shift)
         self._write(rows)
 
@@ -143,6 +145,14 @@ class Featuring:
                 touched.add((start, key))
         return touched
 
+    def _first(self, definition: Definition, kept: _Kept) -> int:
+        """Start of the oldest bucket that takes events: what was forgotten is not begun again with a part of it."""
+        return max(kept.floor, self._oldest(definition))
+
+    def _oldest(self, definition: Definition) -> int:
+        grid = definition.grid
+        return grid.bucket(self._layer.clock.expected_wall_ms - (grid.kept + grid.width) * 1000) + grid.width
+
     def take_back(self, events: Sequence[Event]) -> None:
         """Undo events that were counted and are no longer in the raw log; within a transaction."""
         for signal, definitions in self._by_signal.items():
@@ -155,7 +165,7 @@ class Featuring:
     def _undo(self, definition: Definition, start: int, key: str, events: Sequence[Event]) -> None:
         kept = self._load(definition)
         state = kept.states.get(start, {}).get(key)
-        if state is None:  # it is forgotten already
+        if state is None or start < self._first(definition, kept):  # it is forgotten already
             return
         without = self._without(definition, start, key, events)
         if without is None:
@@ -230,6 +240,9 @@ class Featuring:
                 died = self._layer.clock.of((newest + grid.width + grid.ttl) * 1000) // 1000
                 if died <= now:
                     self._forget_all(name, Why.EXPIRED)
+                    floor = grid.bucket(self._layer.clock.expected_wall_ms)
+                    built = Built(definition.state_version, kept.complete_since, floor)
+                    self._store.features.mark_built(name, built)
                     continue
             gone = [self._store.features.forget(name, expired_at=now)]
             if self._layer.is_dated:  # a policy may keep them for a shorter time than when they were written
@@ -280,8 +293,8 @@ class Featuring:
         kept = self._kept.get(definition.name)
         if kept is None:
             built = self._store.features.built().get(definition.name)
-            since = 0 if built is None else built.complete_since
-            kept = self._kept[definition.name] = _Kept(self._store.features.load(definition.name), since)
+            since, floor = (0, 0) if built is None else built[1:]
+            kept = self._kept[definition.name] = _Kept(self._store.features.load(definition.name), since, floor)
         return kept
 
     def _save(self, definition: Definition, kept: _Kept, touched: Iterable[tuple[int, str]]) -> None:

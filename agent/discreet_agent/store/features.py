@@ -29,6 +29,7 @@ class Built(NamedTuple):
 
     state_version: str
     complete_since: int  # second
+    floor: int = 0  # second before which it knows nothing on purpose
 
 
 class Features:
@@ -39,12 +40,12 @@ class Features:
 
     def built(self) -> dict[str, Built]:
         """Every feature of which states are kept."""
-        rows = self._connection.execute("SELECT name, state_version, complete_since FROM features")
-        return {name: Built(version, since) for name, version, since in rows}
+        rows = self._connection.execute("SELECT name, state_version, complete_since, floor FROM features")
+        return {row[0]: Built(*row[1:]) for row in rows}
 
     def mark_built(self, name: str, built: Built) -> None:
         """From now on its states are kept."""
-        self._connection.execute("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", (name, *built))
+        self._connection.execute("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?)", (name, *built))
 
     def load(self, feature: str) -> list[FeatureRow]:
         """Every bucket of a feature, oldest first. Raises CorruptStoreError."""

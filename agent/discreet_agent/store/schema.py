@@ -340,4 +340,11 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ALTER TABLE enrolments ADD COLUMN refused_ms INTEGER NOT NULL DEFAULT 0;
         """,
     ),
+    (
+        "0012_features_that_died",
+        """
+        -- Second before which a feature knows nothing on purpose: without an event for its ttl all was forgotten.
+        ALTER TABLE features ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
+        """,
+    ),
 )
