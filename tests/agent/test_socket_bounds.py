@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -31,7 +32,7 @@ def path():
 
 def serve(path, conversation, answer=dict, **settings):
     """Run a receiver and a conversation with it; returns (recorder, receiver, what the conversation returned)."""
-    known = Senders({}, 0)
+    known = Senders({}, os.geteuid())
 
     async def both():
         recorder = Recorder()
