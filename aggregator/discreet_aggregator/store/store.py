@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from discreet_aggregator.store.archive import Archive
 from discreet_aggregator.store.database import find_database
 from discreet_aggregator.store.schema import migrate
-from discreet_aggregator.store.seen import Seen
+from discreet_aggregator.store.seen import BOUNDS, Bounds, Seen
 from discreet_aggregator.store.transaction import Transaction
 from discreet_contract.errors import DiscreetError, StoreError
 
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class Store:
     """One worker's access to the database at a path (SQLite) or `postgresql://` address. A context manager."""
 
-    def __init__(self, where: str | Path, *, busy_seconds: float = 5.0) -> None:
+    def __init__(self, where: str | Path, *, busy_seconds: float = 5.0, bounds: Bounds = BOUNDS) -> None:
+        self._bounds = bounds
         self._database = find_database(where, busy_seconds)
         self._is_open = False
         self._connection: Connection | None = None
@@ -104,7 +105,7 @@ class Store:
             connection.close()
             raise
         self._connection = connection
-        self._seen = Seen(connection, bytes.fromhex(salt))
+        self._seen = Seen(connection, bytes.fromhex(salt), self._bounds)
         self._archive = Archive(connection)
         return connection
 
