@@ -67,7 +67,7 @@ def test_nothing_is_lost(where, old):
     with Reader(where) as reader:
         blocks = list(reader.archived())
         cells = reader.cells()
-        assert reader.watermark_ms() == 123456789
+        assert reader.watermark().now_ms == 123456789
         assert [count.count for count in reader.refusals()] == [3]
         assert reader.accepted() == {"any_trip": 20, "distance": 20, "place": 20}
     found = {}
