@@ -19,7 +19,7 @@ from agent_process import TICKS, own_line
 from ingest_fleet import FLEET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ingest_fleet import Fleet
 
@@ -32,6 +32,7 @@ class Server:
 
     folder: Path
     workers: int
+    port: int  # of the broker
     database: str = ""
 
     @property
@@ -44,7 +45,7 @@ class Server:
         """Standard error of its processes."""
         return self.folder / "log"
 
-    def configure(self, fleet: Fleet, port: int) -> None:
+    def configure(self, fleet: Fleet) -> None:
         """Write its configuration."""
         self.folder.mkdir(parents=True)
         lines = [
@@ -55,16 +56,16 @@ class Server:
             f'roots = ["{fleet.root}"]',
             *([f"workers = {self.workers}"] if self.workers > 1 else []),
             *([f'database = "{self.database}"'] if self.database else []),
-            f'[broker]\nurl = "mqtt://127.0.0.1:{port}"\n',
+            f'[broker]\nurl = "mqtt://127.0.0.1:{self.port}"\n',
         ]
         self.config.write_text("\n".join(lines), encoding="utf-8")
 
     @contextmanager
-    def running(self, *, wait: bool = True) -> Iterator[int]:
+    def running(self, *, wait: bool = True, command: Sequence[str] = ()) -> Iterator[int]:
         """Start it; yields its process id, once all workers are subscribed where `wait` says so. Ended gently."""
         ready = self._times_ready() + self.workers
-        command = ["discreet", "aggregator", "run", "--config", str(self.config)]
-        with subprocess.Popen(command, stderr=self.log.open("ab")) as process:
+        usual = ["discreet", "aggregator", "run", "--config", str(self.config)]
+        with subprocess.Popen(command or usual, stderr=self.log.open("ab")) as process:
             try:
                 if wait:
                     self.wait_until(lambda: self._times_ready() >= ready, "subscribed", process)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from ingest_profile import STEPS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -48,6 +50,30 @@ class Bare:
 
 
 @dataclass(frozen=True, slots=True)
+class Profiled:
+    """One worker over a full queue under the profile: seconds by step, and CPU seconds of the hungriest functions."""
+
+    store: str
+    reports: int
+    cpu: dict[str, float]
+    wall: dict[str, float]
+    functions: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """Seconds until the receipt, ascending."""
+
+    store: str
+    per_second: float
+    seconds: list[float]
+
+    def quantile_ms(self, share: float) -> float:
+        """Milliseconds within which this share had its receipt."""
+        return self.seconds[min(int(len(self.seconds) * share), len(self.seconds) - 1)] * 1000
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """Everything of one call."""
 
@@ -55,6 +81,8 @@ class Measurement:
     facts: dict[str, Any]
     drained: list[Drained]
     bare: list[Bare]
+    profiled: list[Profiled]
+    waited: list[Waited]
 
     def runs(self, store: str, workers: int) -> list[Drained]:
         """Repetitions of one case."""
@@ -77,7 +105,23 @@ class Measurement:
 
 def tables(measured: Measurement) -> str:
     """Markdown: limits, cases, targets."""
-    return "\n".join([*_head(measured), "", *_limits(measured), "", *_cases(measured), "", *_targets(measured)])
+    parts = (_head, _limits, _cases, _targets, _profiles, _waits)
+    return "\n\n".join("\n".join(part(measured)) for part in parts)
+
+
+def figures(measured: Measurement) -> dict[str, object]:
+    """Per report, by store: what a plan for more devices is made from."""
+    kept: dict[str, object] = {}
+    for store, workers in measured.cases():
+        if workers == 1:
+            runs = measured.runs(store, workers)
+            kept[store] = {
+                "reports_per_second": round(median(run.rate for run in runs)),
+                "worker_cpu_us": round(median(run.worker_cpu_seconds / run.reports * 1e6 for run in runs), 1),
+                "broker_cpu_us": round(median(run.broker_cpu_seconds / run.reports * 1e6 for run in runs), 1),
+                "database_cpu_us": round(median(run.database_cpu_seconds / run.reports * 1e6 for run in runs), 1),
+            }
+    return kept
 
 
 def _head(measured: Measurement) -> Iterator[str]:
@@ -136,3 +180,27 @@ def _targets(measured: Measurement) -> Iterator[str]:
 
 def _target(what: str, least: float, value: float) -> str:
     return f"| {what} | ≥ {least:.2f} | {value:.2f} | {'met' if value >= least else '**missed**'} |"
+
+
+def _profiles(measured: Measurement) -> Iterator[str]:
+    yield (
+        "| µs / report of one worker, by step | "
+        + " | ".join(f"{one.store}: CPU | {one.store}: wall" for one in measured.profiled)
+        + " |"
+    )
+    yield "| --- " * (1 + 2 * len(measured.profiled)) + "|"
+    for step in (*STEPS, ""):
+        cells = []
+        for one in measured.profiled:
+            for by_step in (one.cpu, one.wall):
+                seconds = by_step.get(step, 0.0) if step else sum(by_step.values())
+                cells.append(f"{seconds / one.reports * 1e6:.1f}")
+        yield f"| {step or '**all**'} | {' | '.join(cells)} |"
+
+
+def _waits(measured: Measurement) -> Iterator[str]:
+    yield "| publish → receipt, one worker | reports/s sent | p50 ms | p99 ms | largest ms |"
+    yield "| --- | --- | --- | --- | --- |"
+    for one in measured.waited:
+        cells = [one.quantile_ms(0.5), one.quantile_ms(0.99), one.quantile_ms(1.0)]
+        yield f"| {one.store} | {one.per_second:.0f} | {' | '.join(f'{cell:.1f}' for cell in cells)} |"
