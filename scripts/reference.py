@@ -149,7 +149,7 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AgentConfig.max_epsilon_lifetime": "The same for this device's lifetime.",
     "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",
-    "AggregatorConfig.state_dir": "Database and lock file.",
+    "AggregatorConfig.state_dir": "Database (without `database`), number of workers, and lock file.",
     "AggregatorConfig.keys_dir": "Private keys `<id>.key`, mode 0600. Read at start only.",
     "AggregatorConfig.policies": (
         "Transparency logs, which are followed as they grow; or signed policies, files or folders of `*.json`, read at "
@@ -157,7 +157,15 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     ),
     "AggregatorConfig.roots": "Pinned root public keys, as on the devices.",
     "AggregatorConfig.broker": "Where the broker is; the table `[broker]` below.",
-    "AggregatorConfig.client_id": "MQTT client id; must stay the same. Empty: `discreet-aggregator-<fleet>`.",
+    "AggregatorConfig.client_id": (
+        "What its session at the broker is called; several workers add `-1`, `-2` … Must stay the same, and be "
+        "another one on each machine. Empty: `discreet-aggregator-<fleet>`."
+    ),
+    "AggregatorConfig.database": (
+        "`postgresql://user@host:port/name`, without a password (`?passfile=…`, or libpq's own `~/.pgpass`). "
+        "Empty: SQLite in `state_dir`."
+    ),
+    "AggregatorConfig.workers": "Processes that open and count reports; they share the subscription.",
     "AggregatorConfig.replay_clock": "File of a replay clock. Demonstrations on a loopback broker only.",
     "AggregatorConfig.batch": "Envelopes in one transaction at the most.",
     "AggregatorConfig.flush_ms": "How long the first envelope of a batch may wait.",

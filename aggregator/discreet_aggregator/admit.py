@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from discreet_aggregator.policies import PolicyShelf, grace_seconds
-from discreet_aggregator.records import Admitted, Refused
+from discreet_aggregator.records import Admitted, Refused, Watermark
 from discreet_aggregator.refusal import RefusalReason, verdict_of
 from discreet_contract.errors import IllegalPayloadError
 from discreet_contract.policy.dimensions import is_legal
@@ -26,11 +26,16 @@ _DEFAULT_GRACE_SECONDS = 35 * 86_400
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What reports are judged by. `now_ms` is the watermark: it never goes back."""
+    """What reports are judged by."""
 
     shelf: PolicyShelf
     fleet: str
-    now_ms: int
+    watermark: Watermark
+
+    @property
+    def now_ms(self) -> int:
+        """What time it is for admission."""
+        return self.watermark.now_ms
 
     def grace(self, report: Report) -> int:
         """Seconds after its window's end that a report under this policy may arrive."""
@@ -86,7 +91,8 @@ def _window_fault(report: Report, plan: MetricPlan, rules: Rules) -> RefusalReas
     end = report.window_start + length
     if end * 1000 > rules.now_ms:
         return RefusalReason.WINDOW_NOT_BEGUN
-    if rules.now_ms > (end + rules.grace(report)) * 1000:
+    last = end + rules.grace(report)
+    if rules.now_ms > last * 1000 or last <= rules.watermark.forgotten_seconds:
         return RefusalReason.WINDOW_TOO_LATE
     return None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from discreet_aggregator.config import load_config
+from discreet_aggregator.config import find_config, load_config
 
 _config = click.option(
     "--config",
@@ -67,7 +67,8 @@ def run_command(config_file: Path | None) -> None:
     """
     from discreet_aggregator.service import run
 
-    run(load_config(config_file))
+    path = find_config(config_file)
+    run(load_config(path), path)
 
 
 @aggregator.command("metrics")
@@ -97,7 +98,7 @@ def metrics_command(metric: str, adjust: str, config_file: Path | None, *, as_js
 
     config = load_config(config_file)
     shelf = load_policies(config.policies, config.roots, config.fleet)
-    readout = read_metrics(config.database, shelf, config.clock().now_ms(), metric)
+    readout = read_metrics(config.where, shelf, config.clock().now_ms(), metric)
     if as_json:
         rows = [row for result in readout.results for row in as_rows(result, Adjustment(adjust))]
         click.echo(json.dumps({"metrics": rows}))
@@ -121,7 +122,7 @@ def refusals_command(config_file: Path | None, *, as_json: bool) -> None:
     from discreet_aggregator.store.reader import Reader
     from discreet_aggregator.table import refusals_table
 
-    with Reader(load_config(config_file).database) as reader:
+    with Reader(load_config(config_file).where) as reader:
         counts = reader.refusals()
     if as_json:
         click.echo(json.dumps({"refusals": [asdict(count) for count in counts]}))

@@ -12,9 +12,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from discreet_aggregator.store.database import POSTGRES_SCHEMES
+from discreet_contract import config as config_files
 from discreet_contract.broker import Broker
 from discreet_contract.clock import Clock, ReplayClock, SystemClock
-from discreet_contract.config import find_config, read_config
 from discreet_contract.errors import ConfigError
 from discreet_contract.policy.terms import FleetName, HexKey
 
@@ -31,32 +32,48 @@ class AggregatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     policies: Annotated[tuple[str, ...], Meta(min_length=1)]
     roots: Annotated[tuple[HexKey, ...], Meta(min_length=1)]
     broker: Broker
+    database: str = ""  # postgresql://user@host/name; empty: SQLite in state_dir
+    workers: Annotated[int, Meta(ge=1, le=64)] = 1
     client_id: str = ""
     replay_clock: str = ""
     batch: Annotated[int, Meta(ge=1, le=10_000)] = 500  # envelopes in one transaction at the most
     flush_ms: Annotated[int, Meta(ge=1, le=10_000)] = 50  # how long the first envelope of a batch may wait
     log_json: bool = True
 
-    @property
-    def mqtt_client_id(self) -> str:
-        """Stable over restarts: the broker keeps the session under this name."""
-        return self.client_id or f"discreet-aggregator-{self.fleet}"
+    def session(self, worker: int, workers: int | None = None) -> str:
+        """What the broker keeps a worker's session under, over restarts. Of `workers`, who count from 1."""
+        name = self.client_id or f"discreet-aggregator-{self.fleet}"
+        return name if (workers or self.workers) == 1 else f"{name}-{worker}"
+
+    def sessions(self, workers: int) -> set[str]:
+        """Those of all workers, were there so many."""
+        return {self.session(worker, workers) for worker in range(1, workers + 1)}
 
     @property
-    def database(self) -> Path:
-        """The aggregator's one database."""
-        return Path(self.state_dir) / DATABASE_NAME
+    def where(self) -> str:
+        """The aggregator's one database, as the store wants to be told."""
+        return self.database or str(Path(self.state_dir) / DATABASE_NAME)
 
     def clock(self) -> Clock:
         """The machine's clock, or the replay clock of a demonstration."""
         return ReplayClock(Path(self.replay_clock)) if self.replay_clock else SystemClock()
 
 
+def find_config(explicit: Path | None = None) -> Path:
+    """Which file counts. Raises ConfigError where there is none."""
+    return config_files.find_config(explicit, "aggregator.toml", hint=_HINT).absolute()
+
+
 def load_config(explicit: Path | None = None) -> AggregatorConfig:
     """Read and check the configuration; all paths in it made absolute. Raises ConfigError."""
-    path = find_config(explicit, "aggregator.toml", hint=_HINT).absolute()
-    config = _anchored(read_config(path, AggregatorConfig, hint=_HINT), path.parent)
+    path = find_config(explicit)
+    config = _anchored(config_files.read_config(path, AggregatorConfig, hint=_HINT), path.parent)
     config.broker.check()
+    if config.database and not config.database.startswith(POSTGRES_SCHEMES):
+        raise ConfigError(
+            f"{path}: `database` {config.database!r} is no postgresql:// address",
+            hint="postgresql://user@host/name; leave it out for SQLite in `state_dir`",
+        )
     if config.replay_clock and not config.broker.is_loopback:
         raise ConfigError(
             f"{path}: `replay_clock` is for demonstrations on this machine, and broker {config.broker.host} is another",

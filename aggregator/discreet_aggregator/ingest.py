@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from discreet_aggregator.pipeline import Pipeline
     from discreet_contract.broker import Broker
 
+SHARE = "discreet"  # name of the group of workers that each report goes to one of
 SESSION_EXPIRY_SECONDS = 7 * 86_400  # a week's outage: longer ones are bridged by the devices' own outboxes
 MAX_MESSAGE_BYTES = 8192  # twice the largest envelope: what is larger is dropped before it takes memory
 _IDLE_SECONDS = 0.2  # how long a stop signal may wait
@@ -48,6 +49,13 @@ class IngestSettings:
     batch: int
     flush_seconds: float
     beacon: Callable[[], bytes | None] = lambda: None  # says what time it is; None: nothing to say it with
+    is_shared: bool = False  # each report goes to one of several workers
+
+    @property
+    def subscription(self) -> str:
+        """The topic filter of the fleet's reports."""
+        topic = reports_topic(self.fleet)
+        return f"$share/{SHARE}/{topic}" if self.is_shared else topic
 
 
 class _Arrival(NamedTuple):
@@ -102,6 +110,7 @@ class Connection:
             self._say_time()
             if self._is_due():
                 self._flush()
+            self._tend()
         while self._pending and self._flush():
             pass
         while self._client.want_write():
@@ -139,6 +148,15 @@ class Connection:
             self._client.ack(one.mid, one.qos)
         self._first_at = time.monotonic()
         return True
+
+    def _tend(self) -> None:
+        """Once receipts and acknowledgements are out: one piece of tidying up."""
+        if time.monotonic() < self._retry_at:
+            return
+        try:
+            self._pipeline.tend()
+        except RetryableError as exc:
+            self._postpone(exc)
 
     def _postpone(self, trouble: RetryableError) -> None:
         """Keep the batch, unacknowledged: the broker's in-flight window holds back the rest meanwhile."""
@@ -182,7 +200,7 @@ class Connection:
 
         # A report is never retained: the broker is asked to send none, and one that comes all the same is refused.
         options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-        client.subscribe(reports_topic(self._settings.fleet), options=options)
+        client.subscribe(self._settings.subscription, options=options)
 
     def _on_subscribe(self, _client: Client, _data: Any, _mid: int, codes: Any, _properties: Any) -> None:
         if any(code.is_failure for code in codes):

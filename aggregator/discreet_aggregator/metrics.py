@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from discreet_aggregator.accumulate import fold
 from discreet_aggregator.adjust import Adjustment, adjusted
 from discreet_aggregator.estimate import Context, MetricResult, estimate
 from discreet_aggregator.store.reader import Reader
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from discreet_aggregator.policies import PolicyShelf
     from discreet_aggregator.records import Cell
     from discreet_aggregator.store.reader import StoredCell
+    from discreet_contract.policy.plan import MetricPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Readout:
     unexplained: tuple[Cell, ...]
 
 
-def read_metrics(database: Path, shelf: PolicyShelf, now_ms: int, metric: str = "") -> Readout:
+def read_metrics(database: str | Path, shelf: PolicyShelf, now_ms: int, metric: str = "") -> Readout:
     """Every window of one metric, or of all. Raises ConfigError where there is no database yet."""
     with Reader(database) as reader:
         now_ms = max(now_ms, reader.watermark_ms())
@@ -41,7 +43,7 @@ def read_metrics(database: Path, shelf: PolicyShelf, now_ms: int, metric: str = 
             continue
         grace = shelf.grace(one.cell.metric, one.cell.metric_version)
         context = Context(now_ms, grace, _policy_versions(one, shelf))
-        results.append(estimate(one.cell, one.sums, plan, context))
+        results.append(estimate(one.cell, _sums(one, plan), plan, context))
     return Readout(tuple(results), tuple(unexplained))
 
 
@@ -85,6 +87,14 @@ def _numbers(figure: Figure | None) -> dict[str, Any]:
         "high": figure.high,
         "standard_error": figure.standard_error,
     }
+
+
+def _sums(stored: StoredCell, plan: MetricPlan) -> tuple[int, ...]:
+    """What is written, and what waits to be."""
+    if not stored.waiting:
+        return stored.sums
+    added = tuple(map(int, fold(stored.waiting, plan.mechanism)))
+    return tuple(map(sum, zip(stored.sums, added, strict=True))) if stored.sums else added
 
 
 def _policy_versions(stored: StoredCell, shelf: PolicyShelf) -> tuple[int, ...]:

@@ -11,9 +11,9 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from discreet_aggregator.accumulate import accumulate
 from discreet_aggregator.admit import Rules, admit
 from discreet_aggregator.answer import answer
+from discreet_aggregator.archive import pack
 from discreet_aggregator.beacon import beacon_now
 from discreet_aggregator.records import Admitted, Refused
 from discreet_aggregator.refusal import RefusalReason
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from discreet_contract.clock import Clock
     from discreet_contract.wire import Verdict
 
+_FORGET_MS = 60_000  # between two looks for report ids that may be forgotten
+
 
 class Pipeline:
     """Everything that happens to a batch of envelopes. `keys` by encoded key id."""
@@ -43,6 +45,7 @@ class Pipeline:
         self._keys = keys
         self._clock = clock
         self._fleet = fleet
+        self._forget_at_ms = 0
         self.totals: Counter[str] = Counter()  # since start, for the log: "accepted" and every refusal reason
 
     def beacon(self) -> bytes | None:
@@ -63,33 +66,44 @@ class Pipeline:
         shelf = self._shelf  # one and the same for the whole batch
         opened = [unseal(envelope, self._keys) for envelope in envelopes]
         with self._store.transaction() as transaction:
-            now_ms = transaction.raise_watermark(self._clock.now_ms())
+            watermark = transaction.raise_watermark(self._clock.now_ms())
             stored = transaction.stored_verdicts([report.report_id for report in opened if isinstance(report, Report)])
-            decisions = self._admit_in_order(opened, stored, Rules(shelf, self._fleet, now_ms))
+            decisions = self._admit_in_order(opened, stored, Rules(shelf, self._fleet, watermark))
             admitted = [decision for decision in decisions if isinstance(decision, Admitted)]
-            transaction.archive(admitted, now_ms)
-            transaction.add_sums(accumulate(admitted))
-            transaction.add_provenance(Counter((one.cell, one.report.policy_hash) for one in admitted))
-            transaction.remember_verdicts(decisions)
+            transaction.archive(pack(admitted), watermark.now_ms)
+            transaction.remember_verdicts(decisions, stored)
             refusals = _count_refusals(decisions, at_the_door or {})
-            transaction.count_refusals(_day(now_ms), refusals)
-            transaction.quarantine(_sample(envelopes, decisions), now_ms)
-            transaction.forget_verdicts(now_ms, at_most=2 * len(envelopes) + 1000)
+            transaction.count_refusals(_day(watermark.now_ms), refusals)
+            transaction.quarantine(_sample(envelopes, decisions), watermark.now_ms)
         self._note(len(admitted), refusals)
         return answer(decisions, shelf, self._fleet)
 
+    def tend(self) -> bool:
+        """A piece of what keeps the store small and quick, between batches; whether there is more to do."""
+        now_ms = self._clock.now_ms()
+        if self._store.is_merge_due():
+            with self._store.transaction() as transaction:
+                return transaction.merge_seen()
+        if now_ms < self._forget_at_ms:
+            return False
+        with self._store.transaction() as transaction:
+            has_more = transaction.forget_seen(transaction.raise_watermark(now_ms).now_ms)
+        self._forget_at_ms = 0 if has_more else now_ms + _FORGET_MS
+        return has_more
+
     def _admit_in_order(
-        self, opened: Sequence[Report | RefusalReason], stored: dict[bytes, Verdict], rules: Rules
+        self, opened: Sequence[Report | RefusalReason], stored: Mapping[bytes, Verdict], rules: Rules
     ) -> list[Admitted | Refused]:
         """Judge each in order of arrival, so that a second copy within the batch finds the first one's verdict."""
+        verdicts = dict(stored)
         decisions: list[Admitted | Refused] = []
         for report in opened:
             if isinstance(report, RefusalReason):
                 decisions.append(Refused(report))
                 continue
-            decision = admit(report, stored.get(report.report_id), rules)
+            decision = admit(report, verdicts.get(report.report_id), rules)
             if decision.verdict is not None:
-                stored.setdefault(report.report_id, decision.verdict)
+                verdicts.setdefault(report.report_id, decision.verdict)
             decisions.append(decision)
         return decisions
 

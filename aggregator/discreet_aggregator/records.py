@@ -40,6 +40,23 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """Reports of one batch, cell and policy, ascending by report id."""
+
+    cell: Cell
+    plan: MetricPlan
+    policy_hash: bytes
+    values: tuple[int, ...]
+    payloads: bytes  # all of one length
+    report_ids: bytes  # 16 bytes each
+
+    @property
+    def reports(self) -> int:
+        """How many."""
+        return len(self.values)
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """An envelope that does not count.
 
@@ -52,6 +69,14 @@ class Refused:
     verdict: Verdict | None = None
     metric: str = ""
     keep_until: int = 0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """What time it is for admission, stored with what it decided. Neither part ever falls by itself."""
+
+    now_ms: int
+    forgotten_seconds: int = 0  # ids whose reports would be too late at this time may be forgotten: they are refused
 
 
 class Outgoing(NamedTuple):

@@ -1,150 +1,132 @@
-"""The aggregator as a long-running process: start fast or fail loudly, run for ever, drain at the end."""
+"""`discreet aggregator run`: start fast or fail loudly, run for ever, drain at the end.
+
+One worker runs in this process. Several are processes of their own, looked after here: one
+that ends is started again, after a growing wait if it ends at once. They share the
+subscription and the database, and need nothing else of one another.
+"""
 
 from __future__ import annotations
 
-import signal
+import subprocess
+import sys
 import threading
-from contextlib import ExitStack, contextmanager
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from discreet_aggregator import __version__
-from discreet_aggregator.ingest import IngestSettings, ingest
 from discreet_aggregator.keys import load_keys
-from discreet_aggregator.pipeline import Pipeline
-from discreet_aggregator.policies import PolicyFiles
+from discreet_aggregator.policies import load_policies
+from discreet_aggregator.sessions import retire_sessions
+from discreet_aggregator.signals import stopped_by_signals
 from discreet_aggregator.store.store import Store
+from discreet_aggregator.worker import run_worker
 from discreet_contract.broker import backoff_seconds
-from discreet_contract.envelope import encode_key_id
-from discreet_contract.errors import DiscreetError
 from discreet_contract.log import configure_logging
 from discreet_contract.state_folder import hold_state_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from nacl.public import PrivateKey
+    from types import TracebackType
+    from typing import Self
 
     from discreet_aggregator.config import AggregatorConfig
-    from discreet_aggregator.policies import PolicyShelf
 
-_COUNTS_SECONDS = 60.0
-_LOOK_SECONDS = 2.0
+_STEADY_SECONDS = 60.0  # a worker that ran as long is started again at once
+_STOP_SECONDS = 20.0  # to commit, answer and acknowledge what arrived; systemd's patience is 30
+_LOOK_SECONDS = 0.2
 
 _log = structlog.get_logger()
 
 
-def run(config: AggregatorConfig) -> None:
+def run(config: AggregatorConfig, config_file: Path) -> None:
     """Serve the fleet until SIGTERM or SIGINT. Raises ConfigError, SignatureRefusedError or StoreError at start."""
     configure_logging(json=config.log_json)
-    files = PolicyFiles(config.policies, config.roots, config.fleet)
-    shelf = files.load()
-    keys = load_keys(Path(config.keys_dir))
-    _warn_of_closed_envelopes(shelf, keys)
     stop = threading.Event()
     with ExitStack() as stack:
-        stack.enter_context(hold_state_folder(config.database.parent, who="aggregator"))
-        store = stack.enter_context(Store(config.database))
-        stack.enter_context(_stopped_by_signals(stop))
-        pipeline = Pipeline(store, shelf, keys, config.clock(), config.fleet)
-        stack.enter_context(_every(_COUNTS_SECONDS, lambda: _log.info("counts", **dict(pipeline.totals))))
-        stack.enter_context(_every(_LOOK_SECONDS, _PolicyWatch(files, pipeline, keys).look))
-        _log.info("started", version=__version__, fleet=config.fleet, policies=len(shelf), keys=len(keys))
-        supervise(config, pipeline, stop)
-    _log.info("stopped", **pipeline.totals)
+        stack.enter_context(hold_state_folder(Path(config.state_dir), who="aggregator"))
+        stack.enter_context(stopped_by_signals(stop))
+        stack.enter_context(retire_sessions(config))
+        _log.info("started", version=__version__, fleet=config.fleet, workers=config.workers)
+        if config.workers == 1:
+            run_worker(config, 1, stop)
+        else:
+            _check(config)
+            _look_after(config_file, config.workers, stop)
+    _log.info("stopped")
 
 
-def supervise(config: AggregatorConfig, pipeline: Pipeline, stop: threading.Event) -> None:
-    """Keep ingest running: a fault of our own drops the connection and is tried again, never a report."""
-    settings = IngestSettings(
-        config.broker, config.fleet, config.mqtt_client_id, config.batch, config.flush_ms / 1000, pipeline.beacon
-    )
-    faults = 0
-    while not stop.is_set():
-        try:
-            ingest(settings, pipeline, stop)
-        except DiscreetError:  # permanent: somebody has to change something
-            raise
-        except Exception as exc:  # noqa: BLE001 the supervising loop
-            # The type and the place only: an exception's text may carry bytes of an envelope.
-            trace = exc.__traceback__
-            while trace is not None and trace.tb_next is not None:
-                trace = trace.tb_next
-            place = f"{trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}" if trace else ""
-            _log.error("fault", kind=type(exc).__name__, place=place)
-            stop.wait(backoff_seconds(faults))
-            faults += 1
+def _check(config: AggregatorConfig) -> None:
+    """What would end every worker ends the start instead."""
+    load_policies(config.policies, config.roots, config.fleet)
+    load_keys(Path(config.keys_dir))
+    with Store(config.where) as store:  # brings it up to date before any worker meets it
+        store.claim(config.fleet)
 
 
-@contextmanager
-def _stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    def stop_soon(*_: object) -> None:
-        # From another thread: this handler may interrupt the very `stop.wait` whose lock `stop.set` needs.
-        threading.Thread(target=stop.set, daemon=True).start()
-
-    before = {name: signal.signal(name, stop_soon) for name in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for name, handler in before.items():
-            signal.signal(name, handler)
+def _look_after(config_file: Path, workers: int, stop: threading.Event) -> None:
+    with ExitStack() as stack:
+        children = [stack.enter_context(_Child(config_file, number)) for number in range(1, workers + 1)]
+        while not stop.wait(_LOOK_SECONDS):
+            for child in children:
+                child.keep_alive()
+        for child in children:
+            child.ask_to_stop()
 
 
-class _PolicyWatch:
-    """Puts new releases on the shelf while the service runs; what cannot be loaded changes nothing."""
+class _Child:
+    """One worker's process, started again whenever it ends. A context manager."""
 
-    def __init__(self, files: PolicyFiles, pipeline: Pipeline, keys: Mapping[bytes, PrivateKey]) -> None:
-        self._files = files
-        self._pipeline = pipeline
-        self._keys = keys
-        self._trouble = ""
+    def __init__(self, config_file: Path, number: int) -> None:
+        self._command = [sys.executable, "-m", "discreet_aggregator.worker", str(config_file), str(number)]
+        self._number = number
+        self._process: subprocess.Popen[bytes] | None = None
+        self._began = 0.0
+        self._failures = 0
+        self._start_at = 0.0
 
-    def look(self) -> None:
-        """Load again if a log has another head: a copy that is still under way is tried again."""
-        if not self._files.have_changed():
+    def __enter__(self) -> Self:
+        self.keep_alive()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _exc: BaseException | None, _tb: TracebackType | None
+    ) -> None:
+        process, self._process = self._process, None
+        if process is None:
             return
+        self._close_input(process)
         try:
-            shelf = self._files.load()
-        except DiscreetError as exc:
-            if str(exc) != self._trouble:
-                _log.error("policies not loaded, the former ones stay", problem=str(exc), next_step=exc.hint)
-            self._trouble = str(exc)
-            return
-        self._trouble = ""
-        self._pipeline.use(shelf)
-        _warn_of_closed_envelopes(shelf, self._keys)
-        _log.info("policies loaded", policies=len(shelf))
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            _log.warning("worker does not end, killed: nothing acknowledged is lost", worker=self._number)
+            process.kill()
+            process.wait()
 
+    def keep_alive(self) -> None:
+        """Start the process, again if it has ended."""
+        now = time.monotonic()
+        if self._process is not None:
+            code = self._process.poll()
+            if code is None:
+                return
+            self._close_input(self._process)
+            self._process = None
+            self._failures = 0 if now - self._began >= _STEADY_SECONDS else self._failures + 1
+            self._start_at = now + (backoff_seconds(self._failures) if self._failures > 1 else 0)
+            _log.warning("worker ended, starting it again", worker=self._number, code=code)
+        if now >= self._start_at:
+            self._began = now
+            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603 our own module
 
-@contextmanager
-def _every(period_seconds: float, act: Callable[[], None]) -> Iterator[None]:
-    """Call `act` now and then, in a thread of its own, until the block ends."""
-    done = threading.Event()
+    def ask_to_stop(self) -> None:
+        """It drains while the others do."""
+        if self._process is not None:
+            self._close_input(self._process)
 
-    def repeat() -> None:
-        while not done.wait(period_seconds):
-            try:
-                act()
-            except Exception as exc:  # noqa: BLE001 a thread that died silently would never be missed
-                _log.error("fault", kind=type(exc).__name__, place=act.__qualname__)
-
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _warn_of_closed_envelopes(shelf: PolicyShelf, keys: Mapping[bytes, PrivateKey]) -> None:
-    """A policy that seals to a key we do not hold is legal (keys are rotated), but seldom meant."""
-    declared = {(key.id, key.public_key) for policy in shelf.values() for key in policy.policy.aggregator.keys}
-    for key_id, public_key in sorted(declared):
-        held = keys.get(encode_key_id(key_id))
-        if held is None:
-            _log.warning("key missing", key_id=key_id, hint="envelopes sealed to it wait until its file is in keys_dir")
-        elif held.public_key.encode().hex() != public_key:
-            _log.warning("key differs", key_id=key_id, hint="the policy names another public key under this id")
+    @staticmethod
+    def _close_input(process: subprocess.Popen[bytes]) -> None:
+        if process.stdin is not None:
+            process.stdin.close()

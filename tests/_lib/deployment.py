@@ -22,6 +22,7 @@ from nacl.signing import SigningKey
 from discreet_agent.ask import ask
 from discreet_agent.device import open_device
 from discreet_agent.event import EventLine
+from discreet_aggregator.store.reader import Reader
 from discreet_contract.broker import Broker
 from discreet_contract.clock import ManualClock
 from discreet_contract.envelope import encode_key_id, unseal
@@ -327,12 +328,14 @@ class Deployment:
         assert len(charged) == len(set(charged))
         assert sorted(settled) == sorted(charged)
         assert wanted <= set(charged)
-        archived = self.query("aggregator/aggregator.db", "SELECT metric, window_start FROM archive")
-        assert sorted(archived) == sorted(charged)
-        accepted = self.query("aggregator/aggregator.db", "SELECT count(*) FROM verdicts WHERE verdict = 0")
-        assert accepted == [(len(charged),)]
-        sums = self.query("aggregator/aggregator.db", "SELECT metric, window_start, sums FROM accumulators")
-        counted = {(metric, start): int.from_bytes(blob[:8], "little") for metric, start, blob in sums}
+        with Reader(self.folder / "aggregator/aggregator.db") as reader:
+            archived = list(reader.archived())
+            cells = reader.cells()
+            assert reader.seen_ids() == len(charged)
+        ids = [ids[at : at + 16] for _, _, _, ids in archived for at in range(0, len(ids), 16)]
+        assert len(ids) == len(set(ids)) == len(charged)
+        assert sorted({(cell.metric, cell.window_start) for cell, _, _, _ in archived}) == sorted(charged)
+        counted = {(one.cell.metric, one.cell.window_start): one.sums[0] for one in cells}
         assert counted == dict.fromkeys(charged, 1)
 
     def check_same_bytes(self, captured: list[bytes]) -> None:

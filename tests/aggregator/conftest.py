@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from nacl.public import PublicKey
 from discreet_aggregator.keys import load_keys, new_key
 from discreet_aggregator.pipeline import Pipeline
 from discreet_aggregator.policies import PolicyShelf, load_policies
+from discreet_aggregator.store.database import find_database
 from discreet_aggregator.store.store import Store
 from discreet_contract.clock import ManualClock
 from discreet_contract.envelope import OVERHEAD_BYTES, seal
@@ -136,7 +137,9 @@ class Fleet:
     def pipeline(self, store: Store) -> Pipeline:
         return Pipeline(store, self.shelf, load_keys(self.folder / "keys"), self.clock, "test-fleet")
 
-    def write_config(self, port: int, **extra: Any) -> Path:
+    def write_config(self, port: int, where: str = "", **extra: Any) -> Path:
+        if where.startswith("postgresql"):
+            extra["database"] = f'"{where}"'
         lines = [
             'fleet = "test-fleet"',
             'state_dir = "state"',
@@ -162,8 +165,8 @@ def fleet(tmp_path: Path) -> Fleet:
 
 
 @pytest.fixture
-def store(tmp_path: Path):
-    with Store(tmp_path / "state" / "aggregator.db", busy_seconds=0.1) as opened:
+def store(where: str):
+    with Store(where, busy_seconds=0.1) as opened:
         yield opened
 
 
@@ -173,14 +176,11 @@ def pipeline(fleet: Fleet, store: Store) -> Pipeline:
 
 
 @pytest.fixture
-def query(tmp_path: Path):
+def query(where: str):
     """Rows of the database as another process would see them."""
 
     def rows(sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        connection = sqlite3.connect(tmp_path / "state" / "aggregator.db")
-        try:
-            return connection.execute(sql, parameters).fetchall()
-        finally:
-            connection.close()
+        with closing(find_database(where).connect(read_only=True)) as connection:
+            return connection.execute(sql, parameters)
 
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from discreet_aggregator.admit import Rules, admit
-from discreet_aggregator.records import Admitted
+from discreet_aggregator.records import Admitted, Watermark
 from discreet_aggregator.refusal import RefusalReason
 from discreet_contract.wire import Verdict
 
@@ -34,7 +34,7 @@ ORDER = [
 
 @pytest.fixture
 def rules(fleet):
-    return Rules(fleet.shelf, "test-fleet", fleet.clock.now_ms())
+    return Rules(fleet.shelf, "test-fleet", Watermark(fleet.clock.now_ms()))
 
 
 def test_the_first_broken_rule_is_named(fleet, rules):
@@ -69,5 +69,5 @@ def test_an_unknown_metric_name_is_not_kept(fleet, rules):
 def test_window_edges(fleet, seconds_after_end, reason):
     """Admitted from the window's end to lateness + spread + late_horizon after it, both included."""
     now_ms = (fleet.window_start + 28 * 86_400 + seconds_after_end) * 1000
-    decision = admit(fleet.report(), None, Rules(fleet.shelf, "test-fleet", now_ms))
+    decision = admit(fleet.report(), None, Rules(fleet.shelf, "test-fleet", Watermark(now_ms)))
     assert getattr(decision, "reason", None) == reason

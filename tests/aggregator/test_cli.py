@@ -31,7 +31,7 @@ def run(capsys):
 
 
 @pytest.fixture
-def filled(fleet, pipeline, store):
+def filled(where, fleet, pipeline, store):
     """A configuration whose database holds five devices' bits, one device's place, and a refusal."""
     place = fleet.policy.plans["place"].mechanism.randomize(0)
     envelopes = [fleet.seal(fleet.report(payload=bytes([number % 2]))) for number in range(5)]
@@ -40,7 +40,7 @@ def filled(fleet, pipeline, store):
     pipeline.process(envelopes)
     store.close()
     (fleet.folder / "now").write_text(str(fleet.clock.now_ms()))
-    return fleet.write_config(1, replay_clock='"now"')
+    return fleet.write_config(1, where, replay_clock='"now"')
 
 
 def test_metrics_json(filled, run, fleet):

@@ -48,19 +48,19 @@ def process(fleet, store, *reports):
     return pipeline.process(envelopes)
 
 
-def test_each_cell_has_its_own_sum_and_its_own_least_number(trial, store, tmp_path):
+def test_each_cell_has_its_own_sum_and_its_own_least_number(trial, store, where):
     """Three devices of an arm are shown, two of the other are withheld, though together they would be enough."""
     reports = [(b"\x01", ON)] * 3 + [(b"\x00", OFF)] * 2 + [(b"\x01", ())] * 4 + [(b"\x01", ON + KIOSK)]
     process(trial, store, *reports)
-    results = read_metrics(tmp_path / "state" / "aggregator.db", trial.shelf, trial.clock.now_ms()).results
+    results = read_metrics(where, trial.shelf, trial.clock.now_ms()).results
     assert {result.cell.dimensions: result.devices for result in results if result.withheld is None} == {ON: 3, (): 4}
     assert {result.cell.dimensions for result in results if result.withheld is not None} == {OFF, ON + KIOSK}
 
 
-def test_the_table_says_whose_devices_a_line_is_about(trial, store, tmp_path):
+def test_the_table_says_whose_devices_a_line_is_about(trial, store, where):
     """A column of its own, only where there is something to say."""
     process(trial, store, *[(b"\x01", ON + KIOSK)] * 3, *[(b"\x01", ())] * 3)
-    results = read_metrics(tmp_path / "state" / "aggregator.db", trial.shelf, trial.clock.now_ms()).results
+    results = read_metrics(where, trial.shelf, trial.clock.now_ms()).results
     head, *lines = metrics_table(results).splitlines()
     column = slice(head.index("devices of"), head.index("estimate"))
     assert sorted(line[column].strip() for line in lines) == ["-", "experiments.rows on, platform kiosk"]
@@ -74,10 +74,10 @@ def test_what_the_policy_does_not_give_is_refused(trial, store, query, dimension
     """Counted, and adds nothing."""
     process(trial, store, (b"\x01", dimensions))
     assert query("select reason, count from refusals") == [(RefusalReason.DIMENSIONS_ILLEGAL.value, 1)]
-    assert query("select count(*) from accumulators") == [(0,)]
+    assert query("select count(*) from sums") == [(0,)]
 
 
 def test_dimensions_are_kept_as_they_came(trial, store, query):
     process(trial, store, (b"\x01", ON + KIOSK))
-    [[kept]] = query("select dimensions from archive")
+    [[kept]] = query("select dimensions from cells")
     assert json.loads(kept) == [["experiments.rows", "on"], ["platform", "kiosk"]]

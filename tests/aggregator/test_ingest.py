@@ -15,7 +15,7 @@ import pytest
 from discreet_aggregator.config import load_config
 from discreet_aggregator.ingest import Connection, IngestSettings
 from discreet_aggregator.refusal import RefusalReason
-from discreet_aggregator.service import supervise
+from discreet_aggregator.worker import supervise
 from discreet_contract.broker import Broker
 from discreet_contract.errors import RetryableError, StoreError
 from discreet_contract.wire import reports_topic
@@ -31,6 +31,9 @@ class Stumbling:
 
     def beacon(self):
         """It says no time."""
+
+    def tend(self):
+        """Nothing to tidy up."""
 
     def process(self, envelopes, at_the_door=None):
         self.batches.append(list(envelopes))
@@ -80,7 +83,7 @@ def wait_for(condition):
 
 def serve(config, pipeline):
     stop = threading.Event()
-    thread = threading.Thread(target=supervise, args=(config, pipeline, stop))
+    thread = threading.Thread(target=supervise, args=(config, 1, pipeline, stop))
     thread.start()
     return stop, thread
 
@@ -121,7 +124,7 @@ def test_permanent_trouble_ends_the_service(fleet, port, publish):
     timer = threading.Timer(0.5, publish, [b"probe"])
     timer.start()
     with pytest.raises(StoreError):
-        supervise(config, Stumbling(StoreError("broken")), threading.Event())
+        supervise(config, 1, Stumbling(StoreError("broken")), threading.Event())
     timer.join()
 
 

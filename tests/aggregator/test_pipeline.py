@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import msgspec
@@ -10,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from discreet_aggregator.accumulate import accumulate
+from discreet_aggregator.accumulate import accumulate, by_cell, fold
+from discreet_aggregator.archive import pack
 from discreet_aggregator.records import Admitted, Cell
 from discreet_aggregator.refusal import RefusalReason, verdict_of
+from discreet_aggregator.store.database import find_database
 from discreet_aggregator.store.reader import Reader
 from discreet_contract.envelope import OVERHEAD_BYTES
 from discreet_contract.errors import RetryableError
@@ -32,6 +34,11 @@ def other_key(fleet):
     envelope = bytearray(fleet.seal(fleet.report()))
     envelope[40] ^= 1
     return bytes(envelope)
+
+
+def tend(pipeline):
+    while pipeline.tend():
+        pass
 
 
 CASES = {
@@ -63,8 +70,8 @@ def test_each_refusal_is_counted_kept_and_answered(fleet, pipeline, query, reaso
     assert [receipt.verdict for receipt in receipts] == [v for v in [verdict_of(reason)] if v is not None]
     assert query("select reason, count from refusals") == [(reason.value, 1)]
     assert query("select reason, envelope from quarantine") == [(reason.value, envelope)]
-    assert query("select count(*) from archive") == query("select count(*) from accumulators") == [(0,)]
-    assert len(query("select * from verdicts")) == len(receipts)
+    assert query("select count(*) from archive") == query("select count(*) from sums") == [(0,)]
+    assert query("select coalesce(sum(ids), 0) from seen_runs") == [(len(receipts),)]
 
 
 def test_every_reason_has_a_case():
@@ -103,7 +110,7 @@ def test_a_copy_in_the_same_batch_is_answered_alike_and_counted_once(fleet, pipe
     assert receipt.verdict == Verdict.ACCEPTED
     assert receipt.authentic(report.receipt_key)
     assert query("select reason, count from refusals") == [("DUPLICATE", 1)]
-    assert query("select count(*) from archive") == [(1,)]
+    assert query("select sum(reports) from archive") == [(1,)]
     assert query("select count(*) from quarantine") == [(0,)]
 
 
@@ -113,7 +120,7 @@ def test_a_copy_in_a_later_batch_gets_the_first_verdict(fleet, pipeline, query):
     first = pipeline.process([accepted, refused])
     assert pipeline.process([accepted, refused]) == first
     assert query("select reason, count from refusals order by 1") == [("DUPLICATE", 2), ("PAYLOAD_ILLEGAL", 1)]
-    assert query("select count(*) from archive") == [(1,)]
+    assert query("select sum(reports) from archive") == [(1,)]
 
 
 def test_what_may_pass_is_judged_anew(fleet, pipeline):
@@ -142,35 +149,33 @@ def test_receipts_go_to_the_bucket_of_the_policy(fleet, store):
 
 def test_a_crash_before_commit_leaves_nothing(fleet, pipeline, store, query):
     """An exception at any point of the transaction undoes all of it, and the same batch then counts once."""
-    tables = ("verdicts", "archive", "accumulators", "provenance", "refusals", "quarantine")
+    tables = ("seen_runs", "seen_parts", "archive", "cells", "sums", "sources", "refusals", "quarantine")
     envelopes = [fleet.seal(fleet.report()), b"garbage"]
     admitted = Admitted(fleet.report(), fleet.policy.plans["any_trip"], 1, 0)
     with pytest.raises(ZeroDivisionError), store.transaction() as transaction:
         transaction.raise_watermark(fleet.clock.now_ms())
-        transaction.archive([admitted], 1)
-        transaction.add_sums(accumulate([admitted]))
-        transaction.remember_verdicts([admitted])
+        transaction.archive(pack([admitted]), 1)
+        transaction.remember_verdicts([admitted], {})
         raise ZeroDivisionError
     assert all(query(f"select count(*) from {table}") == [(0,)] for table in tables)  # noqa: S608 our own names
     assert query("select now_ms from watermark") == [(0,)]
     pipeline.process(envelopes)
-    assert query("select count(*) from archive") == [(1,)]
+    assert query("select sum(reports) from archive") == [(1,)]
 
 
-def test_a_locked_database_is_retryable_and_the_batch_counts_once(fleet, pipeline, tmp_path, query):
+def test_a_locked_database_is_retryable_and_the_batch_counts_once(fleet, pipeline, where, query):
     """Somebody else's write lock postpones a batch; nothing of it is counted until it is gone."""
     envelope = fleet.seal(fleet.report())
-    other = sqlite3.connect(tmp_path / "state" / "aggregator.db", isolation_level=None)
-    other.execute("begin immediate")
-    with pytest.raises(RetryableError):
-        pipeline.process([envelope])
-    other.execute("rollback")
-    other.close()
+    with closing(find_database(where).connect()) as other:
+        other.begin()
+        with pytest.raises(RetryableError):
+            pipeline.process([envelope])
+        other.rollback()
     pipeline.process([envelope])
-    assert query("select count(*) from archive") == [(1,)]
+    assert query("select sum(reports) from archive") == [(1,)]
 
 
-def test_accumulators_equal_a_recomputation_from_the_archive(fleet, pipeline, tmp_path, query):
+def test_sums_equal_a_recomputation_from_the_archive(fleet, pipeline, where, query):
     """Whatever the batches were, stored sums are those of the archived payloads."""
     plans = fleet.policy.plans
     reports = []
@@ -183,34 +188,35 @@ def test_accumulators_equal_a_recomputation_from_the_archive(fleet, pipeline, tm
     envelopes = [fleet.seal(report) for report in reports]
     for start in range(0, 40, 7):
         pipeline.process(envelopes[start : start + 9])  # overlapping batches: every one holds duplicates
-    again = []
-    for metric, window, payload in query("select metric, window_start, payload from archive"):
-        plan = plans[metric]
-        again.append(Admitted(fleet.report(window_start=window), plan, plan.mechanism.decode(payload), 0))
-    expected = {cell: tuple(sums.tolist()) for cell, sums in accumulate(again).items()}
-    with Reader(tmp_path / "state" / "aggregator.db") as reader:
+    with Reader(where) as reader:
         stored = {one.cell: one.sums for one in reader.cells()}
+        archived = list(reader.archived())
+    expected: dict[Cell, tuple[int, ...]] = {}
+    for cell, _, payloads, _ in archived:
+        added = tuple(fold([payloads], plans[cell.metric].mechanism).tolist())
+        expected[cell] = tuple(map(sum, zip(expected.get(cell, (0,) * len(added)), added, strict=True)))
     assert stored == expected
     assert len(stored) == 6
     assert sum(sums[0] for sums in stored.values()) == 40
-    assert query("select sum(reports) from provenance") == [(40,)]
+    assert query("select sum(reports) from sources") == [(40,)]
 
 
 def test_verdicts_are_dropped_only_past_the_horizon(fleet, pipeline, query):
     """As long as the bytes could be admitted again, their verdict is kept; afterwards they are too late."""
     envelope = fleet.seal(fleet.report())
     pipeline.process([envelope])
-    [(keep_until,)] = query("select keep_until from verdicts")
+    [(keep_until,)] = query("select keep_until from seen_runs")
     assert keep_until == fleet.window_start + WINDOW + 2 * 3600 + 3600 + 35 * DAY
-    fleet.clock.advance_to(keep_until * 1000)
-    pipeline.process([])
-    assert query("select count(*) from verdicts") == [(1,)]
+    fleet.clock.advance_to(keep_until * 1000 + 999)
+    tend(pipeline)
+    assert query("select sum(ids) from seen_runs") == [(1,)]
     assert fleet.receipts(pipeline.process([envelope]))[0].verdict == Verdict.ACCEPTED
-    fleet.clock.advance_to(keep_until * 1000 + 1)
-    pipeline.process([])
-    assert query("select count(*) from verdicts") == [(0,)]
+    fleet.clock.advance_to((keep_until + 61) * 1000)
+    tend(pipeline)
+    assert query("select count(*) from seen_runs") == query("select count(*) from seen_parts") == [(0,)]
+    assert query("select forgotten from watermark") == [(keep_until,)]
     assert fleet.receipts(pipeline.process([envelope]))[0].verdict == Verdict.WINDOW_TOO_LATE
-    assert query("select count(*) from archive") == [(1,)]
+    assert query("select sum(reports) from archive") == [(1,)]
 
 
 def test_a_clock_that_goes_back_reopens_no_window(fleet, pipeline, query):
@@ -270,9 +276,18 @@ def test_cells_keep_metric_versions_apart(fleet):
     plan = fleet.policy.plans["any_trip"]
     other = replace(plan, version="0" * 16)
     report = fleet.report()
-    sums = accumulate([Admitted(report, plan, 1, 0), Admitted(report, other, 0, 0), Admitted(report, plan, 1, 0)])
-    assert {cell.metric_version: values.tolist() for cell, values in sums.items()} == {
+    blocks = pack([Admitted(report, plan, 1, 0), Admitted(report, other, 0, 0), Admitted(report, plan, 1, 0)])
+    assert {cell.metric_version: accumulate(each).tolist() for cell, each in by_cell(blocks).items()} == {
         plan.version: [2, 2],
         other.version: [1, 0],
     }
-    assert Cell("any_trip", plan.version, report.window_start, ()) in sums
+
+
+def test_a_blocks_order_is_that_of_the_ids(fleet, pipeline, where):
+    """In what order reports came is forgotten: neighbours in the archive say nothing of one device."""
+    reports = [fleet.report(payload=bytes([number % 2])) for number in range(9)]
+    pipeline.process([fleet.seal(report) for report in reports])
+    with Reader(where) as reader:
+        [(_, _, payloads, report_ids)] = reader.archived()
+    found = [(report_ids[16 * at : 16 * at + 16], payloads[at : at + 1]) for at in range(9)]
+    assert found == sorted((report.report_id, report.payload) for report in reports)

@@ -21,8 +21,8 @@ def test_paths_are_relative_to_the_file(fleet):
     """A folder with its configuration can be moved as a whole."""
     config = load_config(fleet.write_config(1883))
     assert Path(config.keys_dir) == fleet.folder / "keys"
-    assert config.database == fleet.folder / "state" / "aggregator.db"
-    assert config.mqtt_client_id == "discreet-aggregator-test-fleet"
+    assert config.where == str(fleet.folder / "state" / "aggregator.db")
+    assert config.session(1) == "discreet-aggregator-test-fleet"
     assert (config.batch, config.flush_ms, config.log_json) == (500, 50, True)
     assert config.clock().now_ms() > 1_700_000_000_000
 

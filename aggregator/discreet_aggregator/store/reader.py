@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -10,31 +9,33 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from discreet_aggregator.records import Cell
-from discreet_aggregator.store.store import translated
-from discreet_contract.errors import ConfigError, StoreError
+from discreet_aggregator.store.database import find_database
+from discreet_contract.errors import ConfigError, DiscreetError, StoreError
 from discreet_contract.wire import Dimensions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from discreet_aggregator.store.database import Connection
+
 _CELLS = """
-select metric, metric_version, window_start, dimensions, sums from accumulators
-where :metric = '' or metric = :metric
+select cells.id, metric, metric_version, window_start, dimensions, folded_until, sums
+from cells left join sums on sums.cell = cells.id
+where ? = '' or metric = ?
 order by metric, window_start, metric_version, dimensions
 """
-_POLICIES = """
-select policy_hash from provenance
-where metric = ? and metric_version = ? and window_start = ? and dimensions = ?
-"""
+_WAITING = "select payloads from archive where cell = ? and id > ? order by id"
+_POLICIES = "select policy_hash from sources where cell = ? order by policy_hash"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCell:
-    """One accumulator with the wire hashes of the policies it came from."""
+    """One cell's sums with the wire hashes of the policies they came from."""
 
     cell: Cell
-    sums: tuple[int, ...]
+    sums: tuple[int, ...]  # empty where none are written yet
+    waiting: tuple[bytes, ...]  # archived payloads that the sums do not hold yet; of wide sums only
     policy_hashes: tuple[bytes, ...]
 
 
@@ -51,21 +52,16 @@ class RefusalCount:
 class Reader:
     """A read-only connection, and one snapshot for as long as it is open."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, where: str | Path) -> None:
+        self._database = find_database(where)
 
     def __enter__(self) -> Self:
-        if not self._path.exists():
+        if not self._database.exists():
             raise ConfigError(
-                f"{self._path} does not exist: nothing was received yet",
+                f"{self._database.name} does not exist: nothing was received yet",
                 hint="start the aggregator with `discreet aggregator run`, or check `state_dir`",
             )
-        from sqlite_utils import Database
-
-        with translated(self._path):
-            self._connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
-            self._connection.isolation_level = None
-            self._database = Database(self._connection)
+        self._connection: Connection = self._database.connect(read_only=True)
         try:
             self._begin()
         except BaseException:
@@ -74,35 +70,75 @@ class Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.close()
+        try:
+            self._connection.rollback()
+        except DiscreetError:  # nothing was written: a connection that is gone is as good as closed
+            pass
+        finally:
+            self._connection.close()
 
     def watermark_ms(self) -> int:
         """The latest time the aggregator has seen, milliseconds."""
-        [row] = self._rows("select now_ms from watermark")
-        return int(row["now_ms"])
+        [[now_ms]] = self._connection.execute("select now_ms from watermark")
+        return int(now_ms)
 
     def cells(self, metric: str = "") -> list[StoredCell]:
-        """Accumulators of one metric, or of all, in a stable order."""
-        return [self._stored_cell(row) for row in self._rows(_CELLS, {"metric": metric})]
+        """Sums of one metric, or of all, in a stable order."""
+        return [self._stored_cell(*row) for row in self._connection.execute(_CELLS, (metric, metric))]
 
     def refusals(self) -> list[RefusalCount]:
         """All refusal counts, oldest day first."""
         query = "select day, metric, reason, count from refusals order by day, metric, reason"
-        return [RefusalCount(**row) for row in self._rows(query)]
+        return [RefusalCount(*row) for row in self._connection.execute(query)]
+
+    def accepted(self) -> dict[str, int]:
+        """Reports that count, by metric, over everything that is stored."""
+        query = "select metric, sum(reports) from sources join cells on cells.id = sources.cell group by metric"
+        return {metric: int(reports) for metric, reports in self._connection.execute(f"{query} order by metric")}
+
+    def seen_ids(self) -> int:
+        """Report ids whose verdicts are remembered."""
+        [[ids]] = self._connection.execute("select coalesce(sum(ids), 0) from seen_runs")
+        return int(ids)
+
+    def quarantined(self) -> int:
+        """Refused envelopes that are kept for a look."""
+        [[rows]] = self._connection.execute("select count(*) from quarantine")
+        return int(rows)
+
+    def archived(self) -> Iterator[tuple[Cell, bytes, bytes, bytes]]:
+        """Every block of admitted reports in the order of admission: cell, policy hash, payloads, report ids."""
+        cells = dict(self._named_cells())
+        query = "select id, cell, policy_hash, payloads, report_ids from archive where id > ? order by id limit 1000"
+        last = 0
+        while rows := self._connection.execute(query, (last,)):
+            for _, cell, policy_hash, payloads, report_ids in rows:
+                yield cells[cell], policy_hash, payloads, report_ids
+            last = rows[-1][0]
+
+    def size_bytes(self) -> int:
+        """What the database takes on disk."""
+        return self._connection.size_bytes()
 
     def _begin(self) -> None:
-        with translated(self._path):
-            self._connection.execute("begin")
-            if not self._database["watermark"].exists():
-                raise StoreError(f"{self._path} is not an aggregator's database", hint="check `state_dir`")
+        self._connection.begin_reading()
+        if not {"watermark", "cells"} <= self._connection.tables():
+            raise StoreError(
+                f"{self._database.name} is not an aggregator's database of this version",
+                hint="check `state_dir` or `database`; `discreet aggregator run` brings an older one up to date",
+            )
 
-    def _stored_cell(self, row: dict[str, Any]) -> StoredCell:
-        key = (row["metric"], row["metric_version"], row["window_start"], row["dimensions"])
-        hashes = tuple(found["policy_hash"] for found in self._rows(_POLICIES, key))
-        dimensions = msgspec.json.decode(row["dimensions"], type=Dimensions)
-        sums = struct.unpack(f"<{len(row['sums']) // 8}q", row["sums"])
-        return StoredCell(Cell(*key[:3], dimensions), sums, hashes)
+    def _named_cells(self) -> Iterator[tuple[int, Cell]]:
+        for number, *key, _, _ in self._connection.execute(_CELLS, ("", "")):
+            yield number, _cell(*key)
 
-    def _rows(self, query: str, parameters: Any = ()) -> Iterator[dict[str, Any]]:
-        with translated(self._path):
-            yield from list(self._database.query(query, parameters))
+    def _stored_cell(self, number: int, *row: Any) -> StoredCell:
+        *key, until, sums = row
+        waiting = tuple(payloads for (payloads,) in self._connection.execute(_WAITING, (number, until or 0)))
+        hashes = tuple(policy_hash for (policy_hash,) in self._connection.execute(_POLICIES, (number,)))
+        held = struct.unpack(f"<{len(sums) // 8}q", sums) if sums is not None else ()
+        return StoredCell(_cell(*key), held, waiting, hashes)
+
+
+def _cell(metric: str, metric_version: str, window_start: int, dimensions: str) -> Cell:
+    return Cell(metric, metric_version, window_start, msgspec.json.decode(dimensions, type=Dimensions))

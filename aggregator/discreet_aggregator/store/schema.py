@@ -6,12 +6,18 @@ record we do not know was written by a newer version and is refused, not guessed
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from discreet_aggregator.store.into_blocks import into_blocks
 from discreet_contract.errors import StoreError
 
 if TYPE_CHECKING:
-    import sqlite3
+    from collections.abc import Callable
+
+    from discreet_aggregator.store.database import Connection
+
+    Step = str | Callable[[Connection], None]
 
 _MIGRATIONS_TABLE = """
 create table if not exists migrations (
@@ -20,8 +26,8 @@ create table if not exists migrations (
 ) strict
 """
 
-# Name → statements. Applied ones never change: add a new name.
-MIGRATIONS: dict[str, tuple[str, ...]] = {
+# Name → statements in SQLite's types, or a function. Applied ones never change: add a new name.
+MIGRATIONS: dict[str, tuple[Step, ...]] = {
     "0001-first": (
         """
         create table verdicts (
@@ -91,28 +97,103 @@ MIGRATIONS: dict[str, tuple[str, ...]] = {
         """,
         "insert into watermark (id, now_ms) values (1, 0)",
     ),
+    "0002-blocks": (
+        """
+        create table facts (
+            name text primary key,          -- 'salt': of the filters, hex; 'fleet': whose reports these are
+            value text not null             -- as that name wants it
+        ) strict, without rowid
+        """,
+        """
+        create table cells (
+            id integer primary key,         -- what other tables call the cell
+            metric text not null,           -- name in the policy
+            metric_version text not null,   -- hash of the metric's definition; sums of two versions are never added
+            window_start integer not null,  -- seconds
+            dimensions text not null,       -- JSON array of [name, value], sorted; [] for none
+            mechanism text not null,        -- mechanism id
+            unique (metric, metric_version, window_start, dimensions)
+        ) strict
+        """,
+        """
+        create table sums (
+            cell integer not null primary key references cells (id),  -- whose
+            folded_until integer not null,  -- the last row of archive that they hold; later ones are added on reading
+            sums blob not null              -- little-endian int64: number of reports, then the mechanism's sums
+        ) strict
+        """,
+        """
+        create table sources (
+            cell integer not null references cells (id),  -- whose
+            policy_hash blob not null,      -- 16 bytes: a policy that some of its reports were made under
+            reports integer not null,       -- how many
+            primary key (cell, policy_hash)
+        ) strict, without rowid
+        """,
+        """
+        create table seen_runs (
+            id integer primary key autoincrement,  -- order of commit; never given twice
+            ids integer not null,           -- how many report ids it holds
+            is_merged integer not null,     -- 1 if it was made of others, 0 for one batch's
+            keep_until integer not null,    -- seconds; after it every id in it would be refused as too late
+            filter blob not null            -- of its ids, little-endian 64-bit words; empty for a small run
+        ) strict
+        """,
+        """
+        create table seen_parts (
+            id integer primary key,         -- order of writing: ascending ids within a run
+            run integer not null,           -- seen_runs.id
+            first blob not null,            -- least report id of the part
+            records blob not null           -- ascending; 17 bytes each: report id, first verdict (wire.Verdict)
+        ) strict
+        """,
+        "create index seen_parts_by_run on seen_parts (run)",
+        "alter table watermark add column forgotten integer not null default 0",
+        "alter table archive rename to archive_1",
+        """
+        create table archive (
+            id integer primary key,         -- order of admission
+            received_at_ms integer not null,-- watermark at admission, milliseconds
+            cell integer not null references cells (id),  -- what the reports are about
+            policy_hash blob not null,      -- 16 bytes: the policy the devices obeyed
+            reports integer not null,       -- how many are packed here: those of one batch, ascending by report id
+            payloads blob not null,         -- randomised by the devices; all of one length
+            report_ids blob not null        -- 16 bytes each
+        ) strict
+        """,
+        "create index archive_by_cell on archive (cell, id)",
+        into_blocks,
+        "drop table archive_1",
+        "drop table accumulators",
+        "drop table provenance",
+        "drop table verdicts",
+    ),
 }
 
 
-def migrate(connection: sqlite3.Connection, migrations: dict[str, tuple[str, ...]] = MIGRATIONS) -> None:
-    """Bring a database (autocommit mode) to this version. Raises StoreError for a stranger's or a newer one."""
-    connection.execute("begin immediate")
+def migrate(connection: Connection, migrations: dict[str, tuple[Step, ...]] = MIGRATIONS) -> None:
+    """Bring a database to this version. Raises StoreError for a stranger's or a newer one."""
+    connection.begin()
     try:
         for name in _pending(connection, migrations):
-            for statement in migrations[name]:
-                connection.execute(statement)
-            connection.execute("insert into migrations values (?, cast(strftime('%s', 'now') as integer))", (name,))
-        connection.execute("commit")
+            for step in migrations[name]:
+                if isinstance(step, str):
+                    connection.create(step)
+                else:
+                    step(connection)
+            connection.execute("insert into migrations values (?, ?)", (name, int(time.time())))
+        connection.commit()
     finally:
-        if connection.in_transaction:
-            connection.execute("rollback")
+        connection.rollback()
 
 
-def _pending(connection: sqlite3.Connection, migrations: dict[str, tuple[str, ...]]) -> list[str]:
-    tables = {name for (name,) in connection.execute("select name from sqlite_schema where type = 'table'")}
+def _pending(connection: Connection, migrations: dict[str, tuple[Step, ...]]) -> list[str]:
+    tables = connection.tables()
     if tables and "migrations" not in tables:
-        raise StoreError("the database is not an aggregator's", hint="set `state_dir` to a folder of its own")
-    connection.execute(_MIGRATIONS_TABLE)
+        raise StoreError(
+            "the database is not an aggregator's", hint="set `state_dir`, or `database`, to one that nobody else uses"
+        )
+    connection.create(_MIGRATIONS_TABLE)
     applied = {name for (name,) in connection.execute("select name from migrations")}
     newer = sorted(applied - migrations.keys())
     if newer:

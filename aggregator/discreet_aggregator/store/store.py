@@ -1,49 +1,42 @@
 """Lifecycle of the aggregator's database, and its only way to write: `transaction()`.
 
-WAL, `synchronous=FULL`: what is committed survives a power cut. sqlite3's exceptions end
-here: locked or full is retryable, everything else is a StoreError.
+What a worker remembers between transactions (ids, cells) is true as long as all of them
+succeed; after one that did not, it connects and reads again before it decides anything.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+from discreet_aggregator.store.archive import Archive
+from discreet_aggregator.store.database import find_database
 from discreet_aggregator.store.schema import migrate
+from discreet_aggregator.store.seen import Seen
 from discreet_aggregator.store.transaction import Transaction
-from discreet_contract.errors import RetryableError, StoreError
+from discreet_contract.errors import DiscreetError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL}
-_PRAGMAS = (
-    "pragma journal_mode = wal",
-    "pragma synchronous = full",
-    "pragma foreign_keys = on",
-    "pragma trusted_schema = off",
-)
+    from discreet_aggregator.store.database import Connection
 
 
 class Store:
-    """The one writer of a database file. A context manager; `close` may be called any number of times."""
+    """One worker's access to the database at a path (SQLite) or `postgresql://` address. A context manager."""
 
-    def __init__(self, path: Path, *, busy_seconds: float = 5.0) -> None:
-        self._path = path
-        self._busy_seconds = busy_seconds
-        self._connection: sqlite3.Connection | None = None
+    def __init__(self, where: str | Path, *, busy_seconds: float = 5.0) -> None:
+        self._database = find_database(where, busy_seconds)
+        self._is_open = False
+        self._connection: Connection | None = None
+        self._seen: Seen | None = None
+        self._archive: Archive | None = None
 
     def __enter__(self) -> Self:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._is_open = True
         try:
-            with translated(self._path):
-                # isolation_level None: transactions begin and end where this file says, not where sqlite3 guesses.
-                self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=self._busy_seconds)
-                for pragma in _PRAGMAS:
-                    self._connection.execute(pragma)
-                migrate(self._connection)
+            self._connect()
         except BaseException:
             self.close()
             raise
@@ -52,35 +45,77 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def name(self) -> str:
+        """Where the database is, for messages."""
+        return self._database.name
+
     def close(self) -> None:
-        """Close the file; idempotent, and safe before it was opened."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        """Close the connection; idempotent, and safe before it was opened."""
+        self._is_open = False
+        self._disconnect()
+
+    def claim(self, fleet: str) -> None:
+        """Say whose reports are kept here. Raises StoreError where they are another fleet's."""
+        with self._writing() as connection:
+            connection.execute(
+                "insert into facts (name, value) values ('fleet', ?) on conflict (name) do nothing", (fleet,)
+            )
+            [[owner]] = connection.execute("select value from facts where name = 'fleet'")
+        if owner != fleet:
+            hint = "one database a fleet: set `database` or `state_dir` to another one"
+            raise StoreError(f"{self.name} holds the reports of fleet {owner}", hint=hint)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
         """All or nothing: commits at the end of the block, rolls back if anything is raised within it."""
-        connection = self._connection
+        with self._writing() as connection:
+            seen, archive = self._seen, self._archive
+            assert seen is not None  # noqa: S101 - there is a connection
+            assert archive is not None  # noqa: S101
+            seen.sync()
+            yield Transaction(connection, seen, archive)
+        seen.committed()
+
+    def is_merge_due(self) -> bool:
+        """Whether `Transaction.merge_seen` has something to do."""
+        return self._seen is not None and self._seen.is_merge_due()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        if not self._is_open:
+            raise StoreError(f"{self.name} is not open")
+        connection = self._connection or self._connect()
+        try:
+            connection.begin()
+            yield connection
+            connection.commit()
+        except BaseException:
+            # Memory holds what the database may not: begin anew from what is committed, on a fresh connection.
+            self._disconnect()
+            raise
+
+    def _connect(self) -> Connection:
+        connection = self._database.connect()
+        try:
+            migrate(connection)
+            [[salt]] = connection.execute("select value from facts where name = 'salt'")
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._seen = Seen(connection, bytes.fromhex(salt))
+        self._archive = Archive(connection)
+        return connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        self._seen = self._archive = None
         if connection is None:
-            raise StoreError(f"{self._path} is not open")
-        with translated(self._path):
-            connection.execute("begin immediate")
-            try:
-                yield Transaction(connection)
-                connection.execute("commit")
-            finally:
-                if connection.in_transaction:
-                    connection.execute("rollback")
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """The border where sqlite3's exceptions become ours. Their texts name tables and columns, never values."""
-    try:
-        yield
-    except sqlite3.Error as exc:
-        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        if code in _PASSING:
-            raise RetryableError(f"{path}: {exc}", hint="free disk space, or end what holds the lock") from exc
-        raise StoreError(f"{path}: {exc}", hint="check the file's owner and the disk, or restore a backup") from exc
+            return
+        try:
+            connection.rollback()
+        except DiscreetError:  # lost: the server rolls back by itself
+            pass
+        finally:
+            connection.close()
