@@ -1,0 +1,28 @@
+"""The benchmark of the server side runs: one that broke would be missed only when it is needed."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+from documents import ROOT
+from needs import need
+
+INGEST = ROOT / "scripts" / "benchmarks" / "ingest.py"
+
+
+def test_the_ingest_bench_counts_every_report(tmp_path):
+    """A small fleet through a real broker into a real aggregator: every report is counted, every limit has a rate."""
+    need(shutil.which("mosquitto", path="/usr/local/bin:/usr/bin:/usr/sbin"), "Mosquitto is not installed")
+    facts = tmp_path / "facts.json"
+    command = [sys.executable, INGEST, "--quick", "--stores", "SQLite", "--workers", "1"]
+    done = subprocess.run(
+        [*command, "--folder", tmp_path, "--facts", facts], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = json.loads(facts.read_text())
+    [run] = said["drained"]
+    assert 0 < run["reports"] <= said["reports"]
+    assert {one["name"] for one in said["bare"]} == {"drain", "unseal", "receipts", "insert SQLite"}
+    assert all(one["seconds"] > 0 for one in said["bare"])
+    assert "of the serial bound" in done.stdout
