@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from discreet_aggregator.store.database import Connection
+    from discreet_aggregator.store.database import Connection, Database
 
 
 class Store:
     """One worker's access to the database at a path (SQLite) or `postgresql://` address. A context manager."""
 
-    def __init__(self, where: str | Path, *, busy_seconds: float = 5.0, bounds: Bounds = BOUNDS) -> None:
+    def __init__(self, where: str | Path | Database, *, busy_seconds: float = 5.0, bounds: Bounds = BOUNDS) -> None:
         self._bounds = bounds
         self._database = find_database(where, busy_seconds)
         self._is_open = False
