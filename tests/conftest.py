@@ -24,13 +24,21 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(skip)
 
 
-@pytest.fixture(params=["embedded", pytest.param("mosquitto", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=[
+        "embedded",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("mosquitto", "mosquitto, postgresql")),
+    ]
+)
 def deployment(request, tmp_path):
-    """A whole deployment with its broker running, under each of the two brokers."""
+    """A whole deployment with its broker running, under each of the two brokers, on each of the two databases."""
     from deployment import Deployment
 
-    settings = getattr(request.node.get_closest_marker("deployment"), "kwargs", {})
-    deployment = Deployment(tmp_path, request.param, **settings)
+    settings = dict(getattr(request.node.get_closest_marker("deployment"), "kwargs", {}))
+    broker, _, database = request.param.partition(", ")
+    if database:
+        settings["database"] = request.getfixturevalue("postgres").address(f"d{uuid.uuid4().hex}")
+    deployment = Deployment(tmp_path, broker, **settings)
     try:
         deployment.start_broker()
         yield deployment

@@ -80,8 +80,9 @@ LISTENING_TESTER = "\nuser tester\ntopic read #\n"  # beside the shipped rules: 
 class Deployment:
     """Paths, keys and processes of one test."""
 
-    def __init__(self, folder: Path, broker: str, *, batch: int = 50, min_devices: int = 1) -> None:
+    def __init__(self, folder: Path, broker: str, *, database: str = "", batch: int = 50, min_devices: int = 1) -> None:
         self.folder = folder
+        self.database = database  # PostgreSQL's address; empty: SQLite
         self.broker = broker
         self.port = free_port()
         self.processes: dict[str, subprocess.Popen] = {}
@@ -153,7 +154,7 @@ class Deployment:
         broker = f'[broker]\nurl = "mqtt://127.0.0.1:{self.port}"\npassword_file = "{self.folder}/password"\n'
         Path(self.aggregator_toml).write_text(
             f'fleet = "crashers"\nstate_dir = "aggregator"\npolicies = ["releases"]\nroots = ["{self.root_hex}"]\n'
-            f'keys_dir = "keys"\nbatch = {batch}\n{broker}username = "aggregator"\n'
+            f'keys_dir = "keys"\nbatch = {batch}\ndatabase = "{self.database}"\n{broker}username = "aggregator"\n'
         )
         Path(self.agent_toml).write_text(
             f'policy = "policy.json"\nroots = ["{self.root_hex}"]\nstate_dir = "agent"\nsocket = "{self.socket}"\n'
@@ -316,6 +317,10 @@ class Deployment:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as connection:
             return connection.execute(sql).fetchall()
 
+    def reader(self) -> Reader:
+        """The aggregator's database."""
+        return Reader(self.database or self.folder / "aggregator/aggregator.db")
+
     # --- what must be true at the end --------------------------------------------------------
 
     def check_exactly_once(self, windows: list[int]) -> None:
@@ -328,7 +333,7 @@ class Deployment:
         assert len(charged) == len(set(charged))
         assert sorted(settled) == sorted(charged)
         assert wanted <= set(charged)
-        with Reader(self.folder / "aggregator/aggregator.db") as reader:
+        with self.reader() as reader:
             archived = list(reader.archived())
             cells = reader.cells()
             assert reader.seen_ids() == len(charged)

@@ -76,7 +76,8 @@ def test_a_running_aggregator_follows_the_log(deployment):
     deployment.wait_until(
         lambda: deployment.made() >= 3 * len(windows) and deployment.waiting() == 0, "the reports are settled"
     )
-    hashes = {row[0] for row in deployment.query("aggregator/aggregator.db", "SELECT policy_hash FROM archive")}
+    with deployment.reader() as reader:
+        hashes = {policy_hash for _, policy_hash, _, _ in reader.archived()}
     assert hashes == {bytes.fromhex(deployment.status()["policy"]["hash"])[:16]}
 
 
