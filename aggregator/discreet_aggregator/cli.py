@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from discreet_aggregator.cli_watermark import watermark_command
 from discreet_aggregator.config import find_config, load_config
 
 _config = click.option(
@@ -25,6 +26,9 @@ _KEY_DAYS = 180
 @click.group()
 def aggregator() -> None:
     """Receive private reports of one fleet, exactly once, and read the metrics they give."""
+
+
+aggregator.add_command(watermark_command)
 
 
 @aggregator.group("keys")

@@ -166,7 +166,7 @@ class Connection:
         wait = backoff_seconds(self._failures, cap=10.0)
         self._failures += 1
         self._retry_at = time.monotonic() + wait
-        _log.warning("store busy", error=str(trouble), hint=trouble.hint, retry_seconds=round(wait, 2))
+        _log.warning("batch postponed", error=str(trouble), hint=trouble.hint, retry_seconds=round(wait, 2))
 
     def _read(self, timeout_seconds: float) -> None:
         """Wait until something can be read or written, then take all that has arrived, up to a batch.

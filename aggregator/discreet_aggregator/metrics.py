@@ -32,7 +32,7 @@ class Readout:
 def read_metrics(database: str | Path, shelf: PolicyShelf, now_ms: int, metric: str = "") -> Readout:
     """Every window of one metric, or of all. Raises ConfigError where there is no database yet."""
     with Reader(database) as reader:
-        now_ms = max(now_ms, reader.watermark_ms())
+        now_ms = max(now_ms, reader.watermark().now_ms)
         stored = reader.cells(metric)
     results = []
     unexplained = []

@@ -18,6 +18,7 @@ from discreet_aggregator.beacon import beacon_now
 from discreet_aggregator.records import Admitted, Refused
 from discreet_aggregator.refusal import RefusalReason
 from discreet_aggregator.unseal import unseal
+from discreet_contract.errors import RetryableError
 from discreet_contract.wire import Report
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from nacl.public import PrivateKey
 
     from discreet_aggregator.policies import PolicyShelf
-    from discreet_aggregator.records import Outgoing
+    from discreet_aggregator.records import Outgoing, Watermark
     from discreet_aggregator.store.store import Store
+    from discreet_aggregator.store.transaction import Transaction
     from discreet_contract.clock import Clock
     from discreet_contract.wire import Verdict
 
@@ -38,18 +40,29 @@ class Pipeline:
     """Everything that happens to a batch of envelopes. `keys` by encoded key id."""
 
     def __init__(
-        self, store: Store, shelf: PolicyShelf, keys: Mapping[bytes, PrivateKey], clock: Clock, fleet: str
+        self,
+        store: Store,
+        shelf: PolicyShelf,
+        keys: Mapping[bytes, PrivateKey],
+        clock: Clock,
+        fleet: str,
+        *,
+        longest_leap_ms: int | None = None,
     ) -> None:
         self._store = store
         self._shelf = shelf
         self._keys = keys
         self._clock = clock
         self._fleet = fleet
+        self._longest_leap_ms = longest_leap_ms  # beyond the stored watermark that the clock is believed; None: any
+        self._is_clock_believed = longest_leap_ms is None
         self._forget_at_ms = 0
         self.totals: Counter[str] = Counter()  # since start, for the log: "accepted" and every refusal reason
 
     def beacon(self) -> bytes | None:
-        """What time it is by this side's clock, signed for devices."""
+        """What time it is by this side's clock, signed for devices; None while the clock is not believed."""
+        if not self._is_clock_believed:
+            return None
         return beacon_now(self._shelf, self._keys, self._fleet, self._clock.now_ms())
 
     def use(self, shelf: PolicyShelf) -> None:
@@ -66,7 +79,7 @@ class Pipeline:
         shelf = self._shelf  # one and the same for the whole batch
         opened = [unseal(envelope, self._keys) for envelope in envelopes]
         with self._store.transaction() as transaction:
-            watermark = transaction.raise_watermark(self._clock.now_ms())
+            watermark = self._raise_watermark(transaction)
             stored = transaction.stored_verdicts([report.report_id for report in opened if isinstance(report, Report)])
             decisions = self._admit_in_order(opened, stored, Rules(shelf, self._fleet, watermark))
             admitted = [decision for decision in decisions if isinstance(decision, Admitted)]
@@ -87,9 +100,21 @@ class Pipeline:
         if now_ms < self._forget_at_ms:
             return False
         with self._store.transaction() as transaction:
-            has_more = transaction.forget_seen(transaction.raise_watermark(now_ms).now_ms)
+            has_more = transaction.forget_seen(self._raise_watermark(transaction).now_ms)
         self._forget_at_ms = 0 if has_more else now_ms + _FORGET_MS
         return has_more
+
+    def _raise_watermark(self, transaction: Transaction) -> Watermark:
+        """A clock that leapt would make every report too late for good, so it has to be confirmed."""
+        now_ms, stored_ms = self._clock.now_ms(), transaction.watermark().now_ms
+        limit = self._longest_leap_ms
+        self._is_clock_believed = limit is None or stored_ms == 0 or now_ms - stored_ms <= limit
+        if not self._is_clock_believed:
+            raise RetryableError(
+                f"this machine's clock says {_day(now_ms)}, and the aggregator was last at work on {_day(stored_ms)}",
+                hint="mend the clock; if it is right, `discreet aggregator watermark --set now --reason '…'`",
+            )
+        return transaction.raise_watermark(now_ms)
 
     def _admit_in_order(
         self, opened: Sequence[Report | RefusalReason], stored: Mapping[bytes, Verdict], rules: Rules

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 _COUNTS_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
+LONGEST_LEAP_MS = (
+    14 * 86_400_000
+)  # a running aggregator lifts its watermark every minute: more is an outage, or a fault
 
 _log = structlog.get_logger()
 
@@ -50,7 +53,8 @@ def run_worker(config: AggregatorConfig, number: int, stop: threading.Event) -> 
     with ExitStack() as stack:
         store = stack.enter_context(Store(config.where))
         store.claim(config.fleet)
-        pipeline = Pipeline(store, shelf, keys, config.clock(), config.fleet)
+        leap_ms = None if config.replay_clock else LONGEST_LEAP_MS
+        pipeline = Pipeline(store, shelf, keys, config.clock(), config.fleet, longest_leap_ms=leap_ms)
         stack.enter_context(_every(_COUNTS_SECONDS, lambda: _log.info("counts", **dict(pipeline.totals))))
         stack.enter_context(_every(_LOOK_SECONDS, _PolicyWatch(files, pipeline, keys).look))
         _log.info("worker started", policies=len(shelf), keys=len(keys), database=store.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Annotated, TypeAlias
 
 import msgspec
@@ -22,7 +22,7 @@ def grain(retention_seconds: int) -> int:
     return next((length for length in _GRAINS if 8 * length <= retention_seconds), 1)
 
 
-@lru_cache(maxsize=1024)  # a policy has few, and each report's admission asks for three
+@cache
 def seconds(duration: str) -> int:
     """Length of a `Duration` in seconds."""
     return int(duration[:-1]) * _SECONDS[duration[-1]]

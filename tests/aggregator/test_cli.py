@@ -109,6 +109,18 @@ def test_refusals(filled, run):
     assert "PAYLOAD_ILLEGAL" in output
 
 
+def test_watermark(filled, run):
+    """Printed, and set by hand with a reason that stays."""
+    code, _, error = run("watermark", "--set", "2030-01-01", "--config", filled)
+    assert (code, "--reason" in error) == (2, True)
+    assert run("watermark", "--set", "yesterday", "--reason", "x", "--config", filled)[0] == 2
+    code, output, _ = run("watermark", "--set", "2030-01-01", "--reason", "tests", "--json", "--config", filled)
+    assert code == 0
+    told = json.loads(output)
+    assert (told["now"], told["forgotten"], told["changes"][0]["reason"]) == ("2030-01-01T00:00:00Z", None, "tests")
+    assert "now: 2030-01-01T00:00:00Z" in run("watermark", "--config", filled)[1]
+
+
 @pytest.mark.parametrize("name", ["metrics", "refusals"])
 def test_no_database_yet(fleet, run, name):
     """A reader that comes too early is told what to do."""

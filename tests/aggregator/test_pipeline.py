@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from discreet_aggregator.accumulate import accumulate, by_cell, fold
 from discreet_aggregator.archive import pack
+from discreet_aggregator.keys import load_keys
+from discreet_aggregator.pipeline import Pipeline
 from discreet_aggregator.records import Admitted, Cell
 from discreet_aggregator.refusal import RefusalReason, verdict_of
 from discreet_aggregator.store.database import find_database
@@ -228,6 +230,48 @@ def test_a_clock_that_goes_back_reopens_no_window(fleet, pipeline, query):
     fleet.clock.ms = now
     assert fleet.receipts(pipeline.process([late]))[0].verdict == Verdict.WINDOW_TOO_LATE
     assert query("select now_ms from watermark") == [(now + 40 * DAY * 1000,)]
+
+
+def test_a_clock_that_leaps_is_not_believed(fleet, store, query):
+    """Else every report would be too late for good: batches wait until somebody says which is right."""
+    leap = 14 * DAY * 1000
+    pipeline = Pipeline(
+        store, fleet.shelf, load_keys(fleet.folder / "keys"), fleet.clock, "test-fleet", longest_leap_ms=leap
+    )
+    assert pipeline.beacon() is None  # it is not known yet
+    pipeline.process([fleet.seal(fleet.report())])
+    assert pipeline.beacon() is not None
+    now = fleet.clock.now_ms()
+    fleet.clock.advance_to(now + leap + 1)
+    with pytest.raises(RetryableError, match="last at work on") as told:
+        pipeline.process([fleet.seal(fleet.report())])
+    assert "watermark --set now" in told.value.hint
+    assert pipeline.beacon() is None
+    with store.transaction() as transaction:
+        transaction.set_watermark(fleet.clock.now_ms(), "it is right", 5)
+    [receipt] = fleet.receipts(pipeline.process([fleet.seal(fleet.report())]))
+    assert receipt.verdict == Verdict.ACCEPTED
+    assert query("select at_ms, what, reason from interventions") == [
+        (5, f"watermark from {now} to {fleet.clock.now_ms()}", "it is right")
+    ]
+
+
+def test_a_watermark_set_back_opens_no_forgotten_window(fleet, pipeline, store, query):
+    """A clock ran ahead and ids were forgotten: once it is mended, new reports are taken and old ones stay too late."""
+    old = fleet.seal(fleet.report())
+    pipeline.process([old])
+    now = fleet.clock.now_ms()
+    fleet.clock.advance_to(now + 400 * DAY * 1000)
+    tend(pipeline)
+    assert query("select count(*) from seen_runs") == [(0,)]
+    with store.transaction() as transaction:
+        transaction.set_watermark(now, "the clock was a year ahead", 5)
+    fleet.clock.ms = now
+    assert fleet.receipts(pipeline.process([old]))[0].verdict == Verdict.WINDOW_TOO_LATE
+    assert query("select sum(reports) from archive") == [(1,)]
+    fleet.clock.advance_to(now + WINDOW * 1000)
+    newer = fleet.seal(fleet.report(window_start=fleet.window_start + WINDOW))
+    assert fleet.receipts(pipeline.process([newer]))[0].verdict == Verdict.ACCEPTED
 
 
 def test_quarantine_is_bounded(pipeline, store, query):

@@ -79,8 +79,10 @@ class Database(Protocol):
         ...
 
 
-def find_database(where: str | Path, busy_seconds: float = 5.0) -> Database:
+def find_database(where: str | Path | Database, busy_seconds: float = 5.0) -> Database:
     """The database at a path (SQLite) or a `postgresql://` address. A writer waits `busy_seconds` for another."""
+    if not isinstance(where, str | Path):
+        return where
     if isinstance(where, str) and where.startswith(POSTGRES_SCHEMES):
         from discreet_aggregator.store.postgres import Postgres
 

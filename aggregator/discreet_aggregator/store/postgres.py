@@ -175,7 +175,8 @@ def _translated(name: str) -> Iterator[None]:
 
     try:
         yield
-    except psycopg.OperationalError as exc:  # away, restarting, locked, disk full, timed out
+    except (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout) as exc:
+        # away, restarting, locked, disk full, timed out
         hint = "check that PostgreSQL runs, that its disk has room, and its log"
         raise RetryableError(f"{name}: {_words(exc)}", hint=hint) from exc
     except psycopg.Error as exc:

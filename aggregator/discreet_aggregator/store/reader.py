@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from discreet_aggregator.records import Cell
+from discreet_aggregator.records import Cell, Watermark
 from discreet_aggregator.store.database import find_database
 from discreet_contract.errors import ConfigError, DiscreetError, StoreError
 from discreet_contract.wire import Dimensions
@@ -77,10 +77,15 @@ class Reader:
         finally:
             self._connection.close()
 
-    def watermark_ms(self) -> int:
-        """The latest time the aggregator has seen, milliseconds."""
-        [[now_ms]] = self._connection.execute("select now_ms from watermark")
-        return int(now_ms)
+    def watermark(self) -> Watermark:
+        """What time it is for admission."""
+        [[now_ms, forgotten]] = self._connection.execute("select now_ms, forgotten from watermark")
+        return Watermark(int(now_ms), int(forgotten))
+
+    def interventions(self) -> list[tuple[int, str, str]]:
+        """What operators changed by hand, oldest first: when (ms), what, why."""
+        query = "select at_ms, what, reason from interventions order by id"
+        return [(int(at_ms), what, reason) for at_ms, what, reason in self._connection.execute(query)]
 
     def cells(self, metric: str = "") -> list[StoredCell]:
         """Sums of one metric, or of all, in a stable order."""
@@ -122,7 +127,7 @@ class Reader:
 
     def _begin(self) -> None:
         self._connection.begin_reading()
-        if not {"watermark", "cells"} <= self._connection.tables():
+        if not {"watermark", "cells", "interventions"} <= self._connection.tables():
             raise StoreError(
                 f"{self._database.name} is not an aggregator's database of this version",
                 hint="check `state_dir` or `database`; `discreet aggregator run` brings an older one up to date",

@@ -168,6 +168,16 @@ MIGRATIONS: dict[str, tuple[Step, ...]] = {
         "drop table provenance",
         "drop table verdicts",
     ),
+    "0003-interventions": (
+        """
+        create table interventions (
+            id integer primary key,         -- order
+            at_ms integer not null,         -- when, by the machine's clock, milliseconds
+            what text not null,             -- what an operator changed by hand, and from what to what
+            reason text not null            -- in the operator's words
+        ) strict
+        """,
+    ),
 }
 
 

@@ -24,11 +24,20 @@ if TYPE_CHECKING:
     from discreet_aggregator.store.database import Connection
 
 PART_IDS = 235  # a part of a run fills one page of SQLite
-YOUNG_IDS = 32_768  # batches are merged once they hold this many …
-YOUNG_RUNS = 256  # … or are this many; smaller runs stay in memory as a whole: 4 MB at the most
-TIER_RUNS = 16  # runs of less than FULL_IDS that are merged into one
-FULL_IDS = 262_144  # a run of as many is never merged again: a merge holds up all workers for some 0.2 s
 _LOOKUP_PARTS = 500  # in one query: below SQLite's oldest limit of 999 parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """When runs are merged."""
+
+    young_ids: int = 32_768  # batches are merged once they hold this many …
+    young_runs: int = 256  # … or are this many; smaller runs stay in memory as a whole: 8 MB at the most
+    tier_runs: int = 16  # runs of less than full_ids that are merged into one
+    full_ids: int = 262_144  # a run of as many is never merged again: a merge holds up all workers for some 0.2 s
+
+
+BOUNDS = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,10 @@ class _OldRun:
 class Seen:
     """One worker's view of the ids. After a transaction that failed it is thrown away, and another one begins empty."""
 
-    def __init__(self, connection: Connection, salt: bytes) -> None:
+    def __init__(self, connection: Connection, salt: bytes, bounds: Bounds = BOUNDS) -> None:
         self._connection = connection
         self._salt = salt
+        self._bounds = bounds
         self._young: dict[int, dict[bytes, int]] = {}  # by run; together `_recent`
         self._recent: dict[bytes, int] = {}
         self._old: dict[int, _OldRun] = {}
@@ -128,14 +138,15 @@ class Seen:
         return int(keep_until)
 
     def _due(self) -> list[int] | None:
-        if len(self._recent) >= YOUNG_IDS or len(self._young) >= YOUNG_RUNS:
+        bounds = self._bounds
+        if len(self._recent) >= bounds.young_ids or len(self._young) >= bounds.young_runs:
             return list(self._young)
-        tier = [run for run, old in self._old.items() if old.ids < FULL_IDS]
-        return tier[:TIER_RUNS] if len(tier) >= TIER_RUNS else None
+        tier = [run for run, old in self._old.items() if old.ids < bounds.full_ids]
+        return tier[: bounds.tier_runs] if len(tier) >= bounds.tier_runs else None
 
     def _write(self, records: bytes, keep_until: int, *, is_merged: bool) -> int:
         ids = len(records) // runs.RECORD_BYTES
-        is_old = ids >= YOUNG_IDS
+        is_old = ids >= self._bounds.young_ids
         words = runs.make_filter(runs.hashes(_only_ids(records), self._salt)).astype("<u8").tobytes() if is_old else b""
         [[run]] = self._connection.execute(
             "insert into seen_runs (ids, is_merged, keep_until, filter) values (?, ?, ?, ?) returning id",
@@ -153,7 +164,7 @@ class Seen:
 
     def _take_in(self, run: int, ids: int) -> None:
         rows = self._connection.execute("select id, first, records from seen_parts where run = ? order by id", (run,))
-        if ids < YOUNG_IDS:
+        if ids < self._bounds.young_ids:
             self._remember_young(run, dict(runs.unpack(b"".join(records for _, _, records in rows))))
             return
         [[words]] = self._connection.execute("select filter from seen_runs where id = ?", (run,))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from discreet_aggregator.store.archive import Archive
 from discreet_aggregator.store.database import find_database
 from discreet_aggregator.store.schema import migrate
-from discreet_aggregator.store.seen import Seen
+from discreet_aggregator.store.seen import BOUNDS, Bounds, Seen
 from discreet_aggregator.store.transaction import Transaction
 from discreet_contract.errors import DiscreetError, StoreError
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from discreet_aggregator.store.database import Connection
+    from discreet_aggregator.store.database import Connection, Database
 
 
 class Store:
     """One worker's access to the database at a path (SQLite) or `postgresql://` address. A context manager."""
 
-    def __init__(self, where: str | Path, *, busy_seconds: float = 5.0) -> None:
+    def __init__(self, where: str | Path | Database, *, busy_seconds: float = 5.0, bounds: Bounds = BOUNDS) -> None:
+        self._bounds = bounds
         self._database = find_database(where, busy_seconds)
         self._is_open = False
         self._connection: Connection | None = None
@@ -104,7 +105,7 @@ class Store:
             connection.close()
             raise
         self._connection = connection
-        self._seen = Seen(connection, bytes.fromhex(salt))
+        self._seen = Seen(connection, bytes.fromhex(salt), self._bounds)
         self._archive = Archive(connection)
         return connection
 

@@ -46,6 +46,15 @@ class Transaction:
         self._connection.execute("update watermark set now_ms = ?", (now_ms,))
         return Watermark(now_ms, stored.forgotten_seconds)
 
+    def set_watermark(self, now_ms: int, reason: str, at_ms: int) -> None:
+        """An operator's word on what time it is, also backwards. What is forgotten stays too late."""
+        before = self.watermark().now_ms
+        self._connection.execute("update watermark set now_ms = ?", (now_ms,))
+        what = f"watermark from {before} to {now_ms}"
+        self._connection.execute(
+            "insert into interventions (at_ms, what, reason) values (?, ?, ?)", (at_ms, what, reason)
+        )
+
     def stored_verdicts(self, report_ids: Sequence[bytes]) -> dict[bytes, Verdict]:
         """First verdicts of those ids that have one."""
         return self._seen.find(report_ids)
