@@ -7,6 +7,8 @@ later one; the broker or the device sends it again, and the pipeline knows it.
 
 from __future__ import annotations
 
+import select
+import ssl
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from paho.mqtt.client import Client, MQTTMessage
+    from paho.mqtt.enums import MQTTErrorCode
 
     from discreet_aggregator.pipeline import Pipeline
     from discreet_contract.broker import Broker
@@ -166,11 +169,37 @@ class Connection:
         _log.warning("batch postponed", error=str(trouble), hint=trouble.hint, retry_seconds=round(wait, 2))
 
     def _read(self, timeout_seconds: float) -> None:
+        """Wait until something can be read or written, then take all that has arrived, up to a batch.
+
+        paho's own `loop` would wait anew for every message, which costs as much as reading it (measured: a quarter
+        of what taking a message costs).
+        """
         from paho.mqtt.client import MQTT_ERR_SUCCESS
 
-        code = self._client.loop(timeout_seconds)
+        client, line = self._client, self._client.socket()
+        if line is None:
+            raise self._lost("closed")
+        has_more = isinstance(line, ssl.SSLSocket) and line.pending() > 0  # decrypted already: `select` cannot see it
+        wanting = [line] if client.want_write() else []
+        readable, writable, _ = select.select([line], wanting, [], 0 if has_more else timeout_seconds)
+        code = self._read_arrived() if readable or has_more else MQTT_ERR_SUCCESS
+        if writable and code == MQTT_ERR_SUCCESS:
+            code = client.loop_write()
+        if code == MQTT_ERR_SUCCESS:
+            code = client.loop_misc()
         if self._trouble or code != MQTT_ERR_SUCCESS:
-            raise RetryableError(self._trouble or f"connection lost ({code.name})", hint="is the broker running?")
+            raise self._lost(code.name)
+
+    def _read_arrived(self) -> MQTTErrorCode:
+        """Read until a read brings no message: the line is empty, or that was an answer and the caller asks again."""
+        while True:
+            before = len(self._pending)
+            code = self._client.loop_read()
+            if code or not before < len(self._pending) < self._settings.batch:
+                return code
+
+    def _lost(self, how: str) -> RetryableError:
+        return RetryableError(self._trouble or f"connection lost ({how})", hint="is the broker running?")
 
     def _check_answered(self) -> None:
         # Not waited for before serving: a broker may hold its answer back until the session's backlog is acknowledged.

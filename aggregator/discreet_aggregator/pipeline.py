@@ -76,8 +76,16 @@ class Pipeline:
 
         Raises RetryableError or StoreError, and then nothing of the batch was counted.
         """
+        return self.count([unseal(envelope, self._keys) for envelope in envelopes], envelopes, at_the_door)
+
+    def count(
+        self,
+        opened: Sequence[Report | RefusalReason],
+        envelopes: Sequence[bytes],
+        at_the_door: Mapping[RefusalReason, int] | None = None,
+    ) -> list[Outgoing]:
+        """The same for envelopes that were opened already: each a report, or why there is none."""
         shelf = self._shelf  # one and the same for the whole batch
-        opened = [unseal(envelope, self._keys) for envelope in envelopes]
         with self._store.transaction() as transaction:
             watermark = self._raise_watermark(transaction)
             stored = transaction.stored_verdicts([report.report_id for report in opened if isinstance(report, Report)])

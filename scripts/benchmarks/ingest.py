@@ -16,13 +16,20 @@ import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent_process import file_system
 from ingest_broker import BrokerError
 from ingest_fleet import make_fleet
+from ingest_plot import draw
 from ingest_runs import Case, Runs
-from ingest_server import load_average
-from ingest_tables import Bare, Drained, Measurement, figures, tables
+from ingest_server import database, load_average
+from ingest_tables import Bare, Drained, Measurement, figures, growth, growth_figures, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingest_grow import Grown
 
 RUNS = 3
 REPORTS = 200_000
@@ -45,17 +52,50 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="ingest", dir=arguments.folder.resolve()))
     folder.chmod(0o755)  # PostgreSQL runs as a user of its own where this one is root
     try:
-        with Runs(folder, make_fleet(folder / "fleet", arguments.reports)) as runs:
-            measured = _measure(runs, arguments, {"processors": os.cpu_count(), "file_system": kind})
+        if arguments.grow:
+            _grow(folder, arguments)
+        else:
+            _compare(folder, arguments, kind)
     except BrokerError as exc:
         raise SystemExit(str(exc)) from exc
     finally:
         shutil.rmtree(folder)
+
+
+def _compare(folder: Path, arguments: argparse.Namespace, kind: str) -> None:
+    with Runs(folder, make_fleet(folder / "fleet", arguments.reports)) as runs:
+        measured = _measure(runs, arguments, {"processors": os.cpu_count(), "file_system": kind})
     if arguments.facts:
         arguments.facts.write_text(json.dumps(asdict(measured), indent=1) + "\n", encoding="utf-8")
     if arguments.save:
         save(figures(measured))
     print(tables(measured))
+
+
+def _grow(folder: Path, arguments: argparse.Namespace) -> None:
+    """`--grow` millions of ids, into each store; into the former shape a quarter of it, which shows enough."""
+    from ingest_grow import grow, grow_former
+
+    fleet = make_fleet(folder / "fleet", QUICK_REPORTS)
+    grown: list[Grown] = []
+    for store in arguments.stores:
+        with database(folder, store) as where:
+            grown += _said(grow(fleet, where, store, arguments.grow, arguments.step))
+    with database(folder, "SQLite") as where:
+        grown += _said(grow_former(fleet, Path(where), max(1, arguments.grow // 4), arguments.step))
+    if arguments.facts:
+        arguments.facts.write_text(json.dumps([asdict(one) for one in grown], indent=1) + "\n", encoding="utf-8")
+    if arguments.picture:
+        arguments.picture.write_text(draw(grown), encoding="utf-8")
+    if arguments.save:
+        save(growth_figures(grown))
+    print(growth(grown))
+
+
+def _said(grown: Iterator[Grown]) -> Iterator[Grown]:
+    for one in grown:
+        print(f"{one.shape}: {one.reports:,} ids, {one.rate:,.0f} reports/s", file=sys.stderr)
+        yield one
 
 
 def _arguments() -> argparse.Namespace:
@@ -68,6 +108,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="a smoke test of one small run; its figures mean nothing")
     parser.add_argument("--facts", type=Path, help="write every measurement as JSON")
     parser.add_argument("--save", action="store_true", help=f"keep what plans are made from in {SAVED.name}")
+    parser.add_argument("--grow", type=int, metavar="MILLIONS", help="instead: what do millions of ids change?")
+    parser.add_argument("--step", type=int, default=1_000_000, help="a row of --grow each so many reports")
+    parser.add_argument("--picture", type=Path, help="draw --grow as SVG")
     arguments = parser.parse_args()
     arguments.steady = STEADY_REPORTS
     if arguments.quick:
@@ -91,10 +134,12 @@ def _measure(runs: Runs, arguments: argparse.Namespace, facts: dict[str, object]
     return Measurement(arguments.reports, facts, drained, bare, profiled, waited)
 
 
-def save(what: dict[str, object]) -> None:
+def save(what: dict[str, dict[str, float]]) -> None:
     """Put figures beside those that are kept already; a figure of the same name is replaced."""
     kept = json.loads(SAVED.read_text(encoding="utf-8")) if SAVED.exists() else {}
-    SAVED.write_text(json.dumps(kept | what, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    for name, own in what.items():
+        kept[name] = kept.get(name, {}) | own
+    SAVED.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import secrets
+import select
 import sqlite3
 import time
 from pathlib import Path
@@ -76,7 +77,7 @@ def drain(fleet: Fleet, port: int) -> Watch:
         _turn(client)
     watch = Watch()
     while taken < fleet.count:
-        _turn(client)
+        _read_arrived(client, pending)
         if len(pending) >= BATCH or taken + len(pending) >= fleet.count:
             for mid, qos in pending:
                 client.ack(mid, qos)
@@ -199,6 +200,20 @@ def _reserve(port: int, topic: str) -> None:
     while not granted:
         _turn(client)
     client.disconnect()
+
+
+def _read_arrived(client: Client, pending: list[tuple[int, int]]) -> None:
+    """All that is there, as `ingest.py` of the aggregator reads: quicker than the library's own loop."""
+    line = client.socket()
+    wanting = [line] if client.want_write() else []
+    readable, writable, _ = select.select([line], wanting, [], 0.05)
+    before = -1
+    while readable and before < len(pending) < BATCH:
+        before = len(pending)
+        client.loop_read()
+    if writable:
+        client.loop_write()
+    client.loop_misc()
 
 
 def _turn(client: Client) -> None:

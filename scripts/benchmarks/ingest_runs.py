@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,14 @@ class Case:
     workers: int
 
 
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A broker whose queues are full."""
+
+    pid: int
+    queue_bytes: float  # each message
+
+
 class Runs:
     """Every run in a folder of its own, removed after it. A context manager: it holds the PostgreSQL server."""
 
@@ -62,10 +70,10 @@ class Runs:
     def drain(self, case: Case) -> Drained:
         """Fill the broker's queues for workers that are away, then let them come back."""
         with self._filled(case) as (server, broker), server.running(wait=False) as pid:
-            pids = [pid, broker]
+            pids = [pid, broker.pid]
             if case.store == "PostgreSQL":
                 pids.append(self._server().pid)
-            return _watch(case, server, len(self._envelopes), pids)
+            return replace(_watch(case, server, len(self._envelopes), pids), queue_bytes=broker.queue_bytes)
 
     def profile(self, store: str) -> Profiled:
         """The same with one worker under the profile."""
@@ -84,20 +92,25 @@ class Runs:
             return Waited(store=store, per_second=per_second, seconds=latencies(server.port, some, per_second))
 
     @contextmanager
-    def _filled(self, case: Case, *, waiting: bool = True) -> Iterator[tuple[Server, int]]:
+    def _filled(self, case: Case, *, waiting: bool = True) -> Iterator[tuple[Server, Filled]]:
         own = self._folder / "run"
         database = self._server().fresh() if case.store == "PostgreSQL" else ""
         server = Server(own / "aggregator", case.workers, free_port(), database)
         try:
             with mosquitto(own / "broker", server.port) as broker:
                 server.configure(self._fleet)
-                if waiting:
-                    with server.running():
-                        pass  # it leaves its sessions behind, with their subscriptions
-                    publish_all(server.port, reports_topic(FLEET), self._envelopes)
-                yield server, broker
+                queue_bytes = self._fill(server, broker) if waiting else 0.0
+                yield server, Filled(broker, queue_bytes)
         finally:
             shutil.rmtree(own)
+
+    def _fill(self, server: Server, broker: int) -> float:
+        """All envelopes into the queues of workers that are away; what one of them takes in the broker."""
+        with server.running():
+            pass  # it leaves its sessions behind, with their subscriptions
+        before = resident_mb(broker)
+        publish_all(server.port, reports_topic(FLEET), self._envelopes)
+        return (resident_mb(broker) - before) * 2**20 / len(self._envelopes)
 
     def _server(self) -> Postgres:
         if self._postgres is None:
@@ -157,6 +170,7 @@ def _watch(case: Case, server: Server, reports: int, pids: list[int]) -> Drained
         broker_cpu_seconds=used[1],
         database_cpu_seconds=sum(used[2:]),
         resident_mb=resident_mb(pids[0]),
+        queue_bytes=0.0,
     )
 
 

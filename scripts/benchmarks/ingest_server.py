@@ -7,6 +7,7 @@ is subscribed, and where it keeps the number of reports it has accepted.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -109,16 +110,6 @@ class Server:
         finally:
             connection.close()
 
-    def stored_bytes(self) -> dict[str, int]:
-        """What the database takes."""
-        from discreet_aggregator.store.database import find_database
-
-        connection = find_database(self.database or self.folder / "state" / "aggregator.db").connect(read_only=True)
-        try:
-            return {"all": connection.size_bytes()}
-        finally:
-            connection.close()
-
 
 # --- what processes have used -----------------------------------------------------------------------------------------
 
@@ -194,3 +185,21 @@ class Postgres:
     def close(self) -> None:
         """Stop the server and remove its data."""
         self._server.close()
+
+
+@contextmanager
+def database(folder: Path, store: str) -> Iterator[str | Path]:
+    """Where a new database of this kind is, as long as the block lasts."""
+    if store == "PostgreSQL":
+        server = Postgres(folder)
+        try:
+            yield server.fresh()
+        finally:
+            server.close()
+        return
+    own = folder / "database"
+    own.mkdir()
+    try:
+        yield own / "aggregator.db"
+    finally:
+        shutil.rmtree(own)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from ingest_profile import STEPS, TRANSACTION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from ingest_grow import Grown
 
 BOUND_SHARE = 0.70  # of the serial bound, one worker
 PARTS = ("drain", "unseal", "insert", "receipts")  # what one worker does one after the other for each report
@@ -27,6 +29,7 @@ class Drained:
     broker_cpu_seconds: float
     database_cpu_seconds: float
     resident_mb: float
+    queue_bytes: float  # of the broker's memory for each message that waited, its payload included
 
     @property
     def rate(self) -> float:
@@ -109,9 +112,9 @@ def tables(measured: Measurement) -> str:
     return "\n\n".join("\n".join(part(measured)) for part in parts)
 
 
-def figures(measured: Measurement) -> dict[str, object]:
+def figures(measured: Measurement) -> dict[str, dict[str, float]]:
     """Per report, by store: what a plan for more devices is made from."""
-    kept: dict[str, object] = {}
+    kept: dict[str, dict[str, float]] = {}
     for store, workers in measured.cases():
         if workers == 1:
             runs = measured.runs(store, workers)
@@ -119,6 +122,7 @@ def figures(measured: Measurement) -> dict[str, object]:
                 "reports_per_second": round(median(run.rate for run in runs)),
                 "worker_cpu_us": round(median(run.worker_cpu_seconds / run.reports * 1e6 for run in runs), 1),
                 "broker_cpu_us": round(median(run.broker_cpu_seconds / run.reports * 1e6 for run in runs), 1),
+                "queue_bytes": round(median(run.queue_bytes for run in runs)),
                 **_of_profile(measured, store),
                 "database_cpu_us": round(median(run.database_cpu_seconds / run.reports * 1e6 for run in runs), 1),
             }
@@ -127,11 +131,9 @@ def figures(measured: Measurement) -> dict[str, object]:
 
 def _of_profile(measured: Measurement, store: str) -> dict[str, float]:
     """How long a report keeps the one writer's lock."""
-    found = [one for one in measured.profiled if one.store == store]
-    return {
-        "transaction_us": round(sum(one.wall.get(step, 0.0) for step in TRANSACTION) / one.reports * 1e6, 1)
-        for one in found
-    }
+    one = next(one for one in measured.profiled if one.store == store)
+    held = sum(one.wall.get(step, 0.0) for step in TRANSACTION)
+    return {"transaction_us": round(held / one.reports * 1e6, 1)}
 
 
 def _head(measured: Measurement) -> Iterator[str]:
@@ -214,3 +216,40 @@ def _waits(measured: Measurement) -> Iterator[str]:
     for one in measured.waited:
         cells = [one.quantile_ms(0.5), one.quantile_ms(0.99), one.quantile_ms(1.0)]
         yield f"| {one.store} | {one.per_second:.0f} | {' | '.join(f'{cell:.1f}' for cell in cells)} |"
+
+
+def growth(grown: Sequence[Grown]) -> str:
+    """Markdown: every few millions a row for each shape, and whether the rate stayed."""
+    heads = ("shape", "ids known", "reports/s", "CPU µs / report", "slowest batch ms", "bytes an id", "archive", "MB")
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for shape in dict.fromkeys(one.shape for one in grown):
+        own = [one for one in grown if one.shape == shape]
+        for place, one in enumerate(own):
+            if place in {0, 1, 2, 4, 9, 14, 19, len(own) - 1}:
+                lines.append(_grown_row(one))
+    for shape in dict.fromkeys(one.shape for one in grown):
+        own = [one for one in grown if one.shape == shape]
+        first = next((one for one in own if one.reports * 10 >= own[-1].reports), own[0])
+        times, cpu = own[-1].rate / first.rate, own[-1].cpu_us / first.cpu_us
+        lines += [
+            "",
+            f"{shape}, {first.reports:,} → {own[-1].reports:,} ids: reports/s × {times:.2f}, CPU × {cpu:.2f}.",
+        ]
+    return "\n".join(lines)
+
+
+def _grown_row(one: Grown) -> str:
+    cells = [
+        *(one.shape, f"{one.reports:,}", f"{one.rate:,.0f}", f"{one.cpu_us:.1f}", f"{one.slowest_batch_ms:.0f}"),
+        *(f"{one.dedupe_bytes:.1f}", f"{one.archive_bytes:.1f}", f"{one.resident_mb:.0f}"),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def growth_figures(grown: Sequence[Grown]) -> dict[str, dict[str, float]]:
+    """Per report, by store: what a plan for more devices is made from."""
+    last = {one.shape: one for one in grown if one.shape in {"SQLite", "PostgreSQL"}}
+    return {
+        shape: {"archive_bytes": round(one.archive_bytes, 1), "dedupe_bytes": round(one.dedupe_bytes, 1)}
+        for shape, one in last.items()
+    }

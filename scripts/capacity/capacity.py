@@ -58,7 +58,7 @@ class Figures:
     transaction_us: float  # of wall time between begin and commit: one writer at a time
     archive_bytes: float
     dedupe_bytes: float
-    queue_bytes: float  # of the broker's memory, beside the envelope
+    queue_bytes: float  # of the broker's memory, an envelope of 256 bytes included
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def plan(load: Load, figures: Figures, prices: Prices, *, headroom: float = 0.5)
         workers=max(1, math.ceil(peak / (figures.reports_per_second * headroom))),
         writer_share=peak * figures.transaction_us / 1e6,
         shortest_spread_seconds=together * figures.transaction_us / 1e6 / headroom,
-        queue_bytes=peak * load.outage_seconds * (figures.queue_bytes + _largest(load)),
+        queue_bytes=peak * load.outage_seconds * (figures.queue_bytes + _largest(load) - 256),
         archive_bytes_per_year=archive,
         dedupe_bytes_peak=dedupe,
         sums_bytes_per_year=sums,

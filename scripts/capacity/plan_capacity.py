@@ -42,7 +42,7 @@ def read_figures(path: Path, store: str) -> Figures:
     """What `scripts/bench ingest --save` and `--grow --save` have kept for this store."""
     kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     wanted = {field.name for field in fields(Figures)} - {"store"}
-    known = kept.get(store, {}) | {"queue_bytes": kept.get("queue_bytes")}
+    known = kept.get(store, {})
     if missing := sorted(name for name in wanted if known.get(name) is None):
         raise SystemExit(f"{path.name} has no {', '.join(missing)} for {store}: run `scripts/bench ingest --save`")
     return Figures(store=store, **{name: known[name] for name in wanted})
