@@ -256,8 +256,14 @@ def _grown_row(one: Grown) -> str:
 
 def growth_figures(grown: Sequence[Grown]) -> dict[str, dict[str, float]]:
     """Per report, by store: what a plan for more devices is made from."""
-    last = {one.shape: one for one in grown if one.shape in {"SQLite", "PostgreSQL"}}
-    return {
-        shape: {"archive_bytes": round(one.archive_bytes, 1), "dedupe_bytes": round(one.dedupe_bytes, 1)}
-        for shape, one in last.items()
-    }
+    figures: dict[str, dict[str, float]] = {}
+    for shape in ("SQLite", "PostgreSQL"):
+        own = [one for one in grown if one.shape == shape]
+        if len(own) > 1:
+            more_cpu, more_ids = own[-1].cpu_us - own[0].cpu_us, own[-1].reports - own[0].reports
+            figures[shape] = {
+                "archive_bytes": round(own[-1].archive_bytes, 1),
+                "dedupe_bytes": round(own[-1].dedupe_bytes, 1),
+                "lookup_us_per_million": round(max(0.0, more_cpu / more_ids * 1e6), 3),
+            }
+    return figures
