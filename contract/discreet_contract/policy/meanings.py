@@ -23,7 +23,7 @@ MEANINGS: dict[str, str] = {
     "Policy.spread": "Each report waits for a random time of up to this, so that a fleet does not publish at once.",
     "Policy.receipt_buckets": "Over how many topics the receipts are spread. More: less traffic for each device.",
     "Policy.collector": "Built-in sources of events.",
-    "Policy.padding": "Smallest size, in bytes, to which an envelope is padded.",
+    "Policy.padding": "Smallest size, in bytes, to which an envelope is padded. What a broker sees of it: its length.",
     "Policy.expected_devices": "How many devices the fleet has, about. Lints judge by it whether a figure can be seen.",
     "Policy.undeclared": "What becomes of a field that its signal does not declare: it goes, or its event. Counted.",
     "Policy.retention": "Upper bounds for each layer of data on the device.",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from discreet_contract.policy.shape import Path
 
 # Top-level keys that this version checks, signs and delivers, and on which no agent or aggregator acts yet.
-INERT_SECTIONS = ("padding", "expected_devices", "outbox")
+INERT_SECTIONS = ("expected_devices", "outbox")
 
 
 def inert_parts(policy: Policy) -> Iterator[Path]:
