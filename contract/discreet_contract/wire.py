@@ -89,7 +89,7 @@ _receipts_decoder = msgspec.msgpack.Decoder(tuple[Receipt, ...])
 
 
 def encode_report(report: Report, *, overhead: int, at_least: int = ENVELOPE_SIZES[0]) -> bytes:
-    """MessagePack of `report`, padded so that with `overhead` bytes it has one of ENVELOPE_SIZES, `at_least` so many."""
+    """MessagePack of `report`, padded so that with `overhead` it has one of ENVELOPE_SIZES, at least that one."""
     fields = [getattr(report, name) for name in report.__struct_fields__[:-1]]
     body = b"\x9b" + b"".join(msgspec.msgpack.encode(field) for field in fields)
     fixed = len(body) + 3 + overhead  # 3: padding is always written as bin 16, so every length can be reached
