@@ -2,7 +2,10 @@
 
 import sqlite3
 
-from device_bench import HOUR, START, make_policy
+import pytest
+
+from device_bench import HOUR, START, make_policy, opening
+from discreet_agent.outbox_bounds import explain_full
 from discreet_agent.publish import Courier
 from discreet_agent.store.outbox import OutboxRow, OutboxSize
 from discreet_agent.store.schema import MIGRATIONS
@@ -177,3 +180,82 @@ def test_a_database_of_before_keeps_what_waits_and_what_was_sent(tmp_path):
         assert [one.times_sent for one in store.outbox.due(10, 10)] == [0, 0, 0]
         assert len(list(store.outbox.history())) == 4
         assert store.sent.to_resend("m", 0, 10, 10) == []
+
+
+# --- a full outbox
+
+
+def bounded(**bounds):
+    said = ", ".join(f"{name}: {value}" for name, value in bounds.items())
+    return make_policy(edits=(("lateness: 1m\n", f"lateness: 1m\noutbox: {{{said}}}\n"),))
+
+
+def charged(device):
+    return {(entry.metric, entry.window_start) for entry in device.store.ledger.entries()}
+
+
+@pytest.mark.parametrize(("bounds", "bound"), [({"max_reports": 4}, "REPORTS"), ({"max_bytes": 5_000}, "BYTES")])
+def test_a_full_outbox_stops_charges_and_drops_nothing(bench, bounds, bound):
+    """The windows wait, oldest first, and are charged when receipts have made room."""
+    bench.policy = bounded(**bounds)
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(CLOSING + HOUR)
+    assert device.pipeline.close_windows() == 4
+    assert device.pipeline.close_windows() == 0
+    first = charged(device)
+    assert len([1 for _, start in first if start == START]) == 3
+    assert device.store.counters()["outbox_full"] == {bound: 1}
+    device.pipeline.settle([receipt_for(one) for one in device.pipeline.publishable(10)])
+
+    assert device.pipeline.close_windows() == 2
+    assert charged(device) == {(name, start) for name in ("opened", "side", "openings") for start in (START, END)}
+    assert device.store.outbox.waiting() == 2
+    assert "windows_expired" not in device.store.counters()
+
+
+def test_what_was_counted_waits_with_its_window(bench):
+    """The value that is drawn later is that of the window, not of the time of drawing."""
+    bench.policy = bounded(max_reports=1)
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(START + 10)
+    device.pipeline.record([opening(START + 1)] * 5)
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    waiting = {name for name in bench.policy.plans if (name, START) not in charged(device)}
+
+    assert waiting == {"side", "openings"}
+    assert device.store.tallies.load("openings", bench.policy.plans["openings"].version, START) == 5
+
+
+def test_a_window_that_found_no_room_within_the_horizon_expires_and_is_counted(bench):
+    """Nobody would take it any more."""
+    bench.policy = bounded(max_reports=3)
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    bench.at(CLOSING + 40 * HOUR)
+    device.pipeline.forget()
+    device.pipeline.close_windows()
+    counters = device.store.counters()
+
+    assert counters["reports_given_up"] == {"opened": 1, "openings": 1, "side": 1}
+    assert len(counters["windows_expired"]) == 3
+    assert device.store.outbox.waiting() == 3
+    assert device.store.ledger.verify() == 6
+
+
+def test_status_says_which_bound_and_what_to_do(bench):
+    """P9."""
+    bench.policy = bounded(max_reports=2)
+    device = bench.open()
+    device.pipeline.close_windows()
+    assert explain_full(bench.policy.policy.outbox, device.store.outbox.size()) == ""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+
+    said = explain_full(bench.policy.policy.outbox, device.store.outbox.size())
+    assert said.startswith("full: 2 of 2 reports wait")
+    assert "aggregator" in said

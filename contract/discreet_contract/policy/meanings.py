@@ -220,9 +220,12 @@ MEANINGS: dict[str, str] = {
     "Experiment.owner": "Address of who answers for it.",
     "Retention.raw": "Longest `retention` that a signal may have.",
     "Retention.enriched": "How long feature buckets, segment memberships and exposures are kept.",
-    "Retention.metrics": "How long window summaries are kept.",
-    "Outbox.max_reports": "Most reports that wait. Empty: no bound.",
-    "Outbox.max_bytes": "Most bytes that wait. Empty: no bound.",
+    "Retention.metrics": (
+        "How long the bytes that were sent, and what they say, are kept after the receipt. Not shorter than "
+        "`late_horizon`, within which they may be asked for again. Empty: `late_horizon`."
+    ),
+    "Outbox.max_reports": "Most reports that wait; with so many, windows wait uncharged. Empty: no bound.",
+    "Outbox.max_bytes": "The same in bytes of envelopes; the next is taken to have 4096. Empty: no bound.",
     "Sender.uid": (
         "User it runs as. A sender is who meets all that its entry states; who meets several entries is the one that "
         "states a token, else a user, else a group, then the first by name."
