@@ -47,7 +47,7 @@ class _OldRun:
     ids: int
     words: runs.Words
     firsts: npt.NDArray[np.bytes_]  # the least id of each part
-    parts: tuple[int, ...]  # their row numbers
+    parts: npt.NDArray[np.int64]  # their row numbers
 
 
 class Seen:
@@ -164,13 +164,14 @@ class Seen:
             self._connection.execute(f"delete from {table} where {column} in ({_marks(due)})", due)  # noqa: S608
 
     def _take_in(self, run: int, ids: int) -> None:
-        rows = self._connection.execute("select id, first, records from seen_parts where run = ? order by id", (run,))
         if ids < self._bounds.young_ids:
-            self._remember_young(run, dict(runs.unpack(b"".join(records for _, _, records in rows))))
+            rows = self._connection.execute("select records from seen_parts where run = ? order by id", (run,))
+            self._remember_young(run, dict(runs.unpack(b"".join(records for (records,) in rows))))
             return
+        rows = self._connection.execute("select id, first from seen_parts where run = ? order by id", (run,))
         [[words]] = self._connection.execute("select filter from seen_runs where id = ?", (run,))
-        firsts = np.array([first for _, first, _ in rows], dtype=f"S{REPORT_ID_BYTES}")
-        parts = tuple(part for part, _, _ in rows)
+        firsts = np.array([first for _, first in rows], dtype=f"S{REPORT_ID_BYTES}")
+        parts = np.array([part for part, _ in rows], dtype=np.int64)
         self._old[run] = _OldRun(ids, np.frombuffer(words, dtype="<u8").astype(np.uint64), firsts, parts)
 
     def _remember_young(self, run: int, verdicts: dict[bytes, int]) -> None:
@@ -206,7 +207,7 @@ class Seen:
 def _within(suspects: Sequence[bytes], old: _OldRun) -> Iterator[tuple[bytes, int]]:
     """The part in which each suspect would be; none for an id before the first."""
     places = np.searchsorted(old.firsts, np.array(suspects, dtype=f"S{REPORT_ID_BYTES}"), side="right") - 1
-    return ((report_id, old.parts[place]) for report_id, place in zip(suspects, places, strict=True) if place >= 0)
+    return ((report_id, int(old.parts[place])) for report_id, place in zip(suspects, places, strict=True) if place >= 0)
 
 
 def _parts(records: bytes) -> Iterator[bytes]:
