@@ -7,6 +7,7 @@ its standard input does, so that no worker outlives whoever looks after it.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from contextlib import ExitStack, contextmanager
@@ -109,7 +110,7 @@ def _stop_when_orphaned(stop: threading.Event) -> None:
     """Whoever looks after this worker holds the other end of its standard input."""
 
     def wait() -> None:
-        while sys.stdin.buffer.read(1):
+        while os.read(0, 1):  # not `sys.stdin`: a thread inside of its lock makes the interpreter's end a fault
             pass
         stop.set()
 
