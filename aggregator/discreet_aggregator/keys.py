@@ -43,6 +43,11 @@ def load_keys(keys_dir: Path) -> dict[bytes, PrivateKey]:
     return KeyFolder(keys_dir).load()
 
 
+def load_key(keys_dir: Path, key_id: str) -> PrivateKey:
+    """One private key. Raises ConfigError where it is not here, or not for its owner alone."""
+    return _read_key(keys_dir / f"{_check_id(key_id)}.key")
+
+
 class KeyFolder:
     """Where private keys lie: a folder of files, to which some are added and from which some are taken."""
 
