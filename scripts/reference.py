@@ -150,7 +150,10 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",
     "AggregatorConfig.state_dir": "Database (without `database`), number of workers, and lock file.",
-    "AggregatorConfig.keys_dir": "Private keys `<id>.key`, mode 0600. Read at start only.",
+    "AggregatorConfig.keys_dir": (
+        "Private keys `<id>.key`, mode 0600; files that come or go are noticed within seconds. `credential:`: those "
+        "that systemd hands over (`LoadCredential=2026q4.key:…`)."
+    ),
     "AggregatorConfig.policies": (
         "Transparency logs, which are followed as they grow; or signed policies, files or folders of `*.json`, read at "
         "start only."

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from discreet_agent.outbox_bounds import explain_full
 from discreet_contract.accounting import NANO
 from discreet_contract.errors import DiscreetError, RetryableError
 from discreet_contract.wire import verdict_name
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from discreet_agent.store.deletions import Deletion
     from discreet_agent.store.head import Halted
     from discreet_agent.store.ledger import Ledger
-    from discreet_agent.store.outbox import Outbox
+    from discreet_agent.store.outbox import Outbox, OutboxSize
     from discreet_agent.store.store import Store
     from discreet_agent.store.trail import Trail
     from discreet_contract.accounting import BudgetRefusal, LedgerEntry
@@ -98,12 +99,24 @@ def _describe_store(store: Store, policies: Policies, health: Health) -> dict[st
         "database_bytes": store.used_bytes(),
         "forgetting": _HELD if health.is_absence_held else "running",
         "reports_waiting": store.outbox.waiting(),
+        "outbox": _describe_outbox(store.outbox.size(), policies.obeyed.policy.policy),
         "epsilon_spent": spent / NANO,
         "epsilon_reserved": sum(debit.nano for debit in store.reservations.debits()) / NANO,
         "anomalies": [describe_anomaly(finding) for finding in health.anomalies],
         "last_refusal": _refusal(store.ledger.last_refusal()),
         "next_windows": {name: _iso(_next_window(store, name)) for name in policies.obeyed.policy.plans},
         "counters": _counters(store, health.uncounted),
+    }
+
+
+def _describe_outbox(held: OutboxSize, policy: Policy) -> dict[str, Any]:
+    bounds = policy.outbox
+    return {
+        "reports": held.reports,
+        "bytes": held.bytes,
+        "max_reports": bounds.max_reports,
+        "max_bytes": bounds.max_bytes,
+        "says": explain_full(bounds, held) or "there is room",
     }
 
 

@@ -6,6 +6,7 @@ test can be moved as a whole. Every fault is a ConfigError with file, line and n
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from discreet_contract.errors import ConfigError
 from discreet_contract.policy.terms import FleetName, HexKey
 
 _HINT = "see deploy/server for a sample; name another file with --config"
+CREDENTIALS = "credential:"  # as keys_dir: the files that systemd hands over (LoadCredential=2026q4.key:…)
 DATABASE_NAME = "aggregator.db"
 
 
@@ -86,7 +88,7 @@ def _anchored(config: AggregatorConfig, folder: Path) -> AggregatorConfig:
     return msgspec.structs.replace(
         config,
         state_dir=_absolute(folder, config.state_dir),
-        keys_dir=_absolute(folder, config.keys_dir),
+        keys_dir=_credentials() if config.keys_dir == CREDENTIALS else _absolute(folder, config.keys_dir),
         policies=tuple(_absolute(folder, entry) for entry in config.policies),
         replay_clock=_absolute(folder, config.replay_clock),
         broker=config.broker.anchored(folder),
@@ -95,3 +97,13 @@ def _anchored(config: AggregatorConfig, folder: Path) -> AggregatorConfig:
 
 def _absolute(folder: Path, entry: str) -> str:
     return str(folder / entry) if entry else ""
+
+
+def _credentials() -> str:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        raise ConfigError(
+            f'keys_dir = "{CREDENTIALS}", and no credentials were handed over',
+            hint="start it as a systemd unit with LoadCredential=<id>.key:<file>, or name a folder",
+        )
+    return folder

@@ -46,7 +46,7 @@ class FailingConnection:
 
     def __getattr__(self, name):
         method = getattr(self._connection, name)
-        if name in {"close", "rollback"}:
+        if name in {"close", "rollback", "is_usable"}:
             return method
 
         def call(*arguments):
@@ -85,6 +85,19 @@ def test_a_fault_at_every_statement(fleet, where, late):
         [cell] = reader.cells()
         ids = [ids[at : at + 16] for _, _, _, ids in reader.archived() for at in range(0, len(ids), 16)]
         assert reader.seen_ids() == len(ids) == len(set(ids)) == cell.sums[0] == cell.sums[1] == count
+
+
+def test_waiting_in_vain_for_another_writer_forgets_nothing(where):
+    """What a worker remembers is read again only where something of its own was undone."""
+    with Store(where, busy_seconds=0.1) as store, closing(find_database(where).connect()) as other:
+        with store.transaction():
+            before = store._seen
+        other.begin()
+        with pytest.raises(RetryableError), store.transaction():
+            pass
+        other.rollback()
+        with store.transaction():
+            assert store._seen is before
 
 
 @pytest.fixture

@@ -263,7 +263,8 @@ def _stored_lines(answer: dict[str, Any]) -> list[str]:
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
         f"database  {answer['database_bytes']} bytes",
         f"retention {answer['forgetting']}",
-        f"waiting   {answer['reports_waiting']} reports without receipt",
+        f"waiting   {answer['reports_waiting']} reports without receipt, {answer['outbox']['bytes']} bytes",
+        f"outbox    {answer['outbox']['says']}",
         f"budget    ε {answer['epsilon_spent']:g} spent, {answer['epsilon_reserved']:g} reserved for open windows",
     ]
     if answer["last_refusal"]:

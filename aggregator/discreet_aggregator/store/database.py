@@ -30,7 +30,11 @@ class Connection(Protocol):
         ...
 
     def begin(self) -> None:
-        """Begin a transaction as the only writer: waits for the other one, then raises RetryableError."""
+        """Begin a transaction as the only writer: waits for the other one, at last raises RetryableError."""
+        ...
+
+    def is_usable(self) -> bool:
+        """Whether another transaction may begin here, as far as can be told."""
         ...
 
     def begin_reading(self) -> None:

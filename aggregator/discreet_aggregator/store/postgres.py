@@ -8,7 +8,7 @@ verdicts, and rows appear in the order of their numbers.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +108,18 @@ class PostgresConnection:
     def begin(self) -> None:
         """The lock is let go at the end of the transaction, once its rows can be seen."""
         self.execute("begin isolation level read committed")
-        self.execute(f"select pg_advisory_xact_lock({_LOCK})")
+        try:
+            self.execute(f"select pg_advisory_xact_lock({_LOCK})")
+        except RetryableError:
+            with suppress(RetryableError):
+                self.rollback()
+            raise
+
+    def is_usable(self) -> bool:
+        """Whether the connection stands, and outside of a transaction."""
+        from psycopg.pq import TransactionStatus
+
+        return self._connection.info.transaction_status is TransactionStatus.IDLE
 
     def begin_reading(self) -> None:
         """One snapshot."""

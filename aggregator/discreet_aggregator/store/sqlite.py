@@ -80,6 +80,10 @@ class SqliteConnection:
         """SQLite lets in one writer at a time."""
         self.execute("begin immediate")
 
+    def is_usable(self) -> bool:
+        """A file does not go away; a transaction may be open."""
+        return not self._connection.in_transaction
+
     def begin_reading(self) -> None:
         """WAL: readers see one state and disturb nobody."""
         self.execute("begin")

@@ -14,7 +14,7 @@ from discreet_aggregator.store.database import find_database
 from discreet_aggregator.store.schema import migrate
 from discreet_aggregator.store.seen import BOUNDS, Bounds, Seen
 from discreet_aggregator.store.transaction import Transaction
-from discreet_contract.errors import DiscreetError, StoreError
+from discreet_contract.errors import DiscreetError, RetryableError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,6 +89,11 @@ class Store:
         connection = self._connection or self._connect()
         try:
             connection.begin()
+        except RetryableError:
+            if not connection.is_usable():  # another writer's turn lasts too long, or the server is away
+                self._disconnect()
+            raise
+        try:
             yield connection
             connection.commit()
         except BaseException:
