@@ -228,7 +228,17 @@ def _waits(measured: Measurement) -> Iterator[str]:
 
 def growth(grown: Sequence[Grown]) -> str:
     """Markdown: every few millions a row for each shape, and whether the rate stayed."""
-    heads = ("shape", "ids known", "reports/s", "CPU µs / report", "slowest batch ms", "bytes an id", "archive", "MB")
+    heads = (
+        "shape",
+        "ids known",
+        "reports/s",
+        "of a new database",
+        "CPU µs / report",
+        "slowest batch ms",
+        "bytes an id",
+        "archive",
+        "MB",
+    )
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for shape in dict.fromkeys(one.shape for one in grown):
         own = [one for one in grown if one.shape == shape]
@@ -248,7 +258,9 @@ def growth(grown: Sequence[Grown]) -> str:
 
 def _grown_row(one: Grown) -> str:
     cells = [
-        *(one.shape, f"{one.reports:,}", f"{one.rate:,.0f}", f"{one.cpu_us:.1f}", f"{one.slowest_batch_ms:.0f}"),
+        *(one.shape, f"{one.reports:,}", f"{one.rate:,.0f}"),
+        f"{one.rate / one.fresh_rate:.2f}" if one.fresh_rate else "",
+        *(f"{one.cpu_us:.1f}", f"{one.slowest_batch_ms:.0f}"),
         *(f"{one.dedupe_bytes:.1f}", f"{one.archive_bytes:.1f}", f"{one.resident_mb:.0f}"),
     ]
     return f"| {' | '.join(cells)} |"
