@@ -16,6 +16,7 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 BATCH = 500
 COPIES = 0.01  # of the reports
+LOOKUPS = 41
 _KNOWN = 100_000  # earlier ids to copy from
 _DAY_SECONDS = 86_400
 FORMER = "SQLite, one B-tree"
@@ -65,6 +67,7 @@ class Grown:
     dedupe_bytes: float  # a report
     archive_bytes: float
     resident_mb: float
+    lookup_us: float = 0.0  # wall time to find that a report's id is not known, median of LOOKUPS batches
     fresh_rate: float = 0.0  # reports a second into a new SQLite database right afterwards: how quick the machine was
 
 
@@ -79,7 +82,8 @@ def grow(fleet: Fleet, where: str | Path, shape: str, millions: int, step: int) 
             if pipeline.totals != Counter(accepted=source.made, DUPLICATE=source.copied):
                 raise SystemExit(f"{source.made} new reports and {source.copied} copies were told as {pipeline.totals}")
             known, stored = source.made, _stored(where, source.made)
-            yield Grown(shape, known, *watch.figures(step), *stored, _resident_mb(), _fresh_rate(fleet, step // 20))
+            lookup_us, fresh = _lookup_us(store), _fresh_rate(fleet, step // 20)
+            yield Grown(shape, known, *watch.figures(step), *stored, _resident_mb(), lookup_us, fresh)
 
 
 class _Watch:
@@ -100,6 +104,17 @@ class _Watch:
     def figures(self, reports: int) -> tuple[float, float, float]:
         """(reports a second, CPU µs a report, milliseconds of the slowest batch)."""
         return reports / self._seconds, self._cpu_seconds / reports * 1e6, self._slowest * 1000
+
+
+def _lookup_us(store: Store) -> float:
+    took = []
+    with store.transaction() as transaction:
+        for _ in range(LOOKUPS):
+            ids = [secrets.token_bytes(wire.REPORT_ID_BYTES) for _ in range(BATCH)]
+            began = time.perf_counter()
+            transaction.stored_verdicts(ids)
+            took.append(time.perf_counter() - began)
+    return median(took) / BATCH * 1e6
 
 
 def _fresh_rate(fleet: Fleet, reports: int) -> float:
@@ -181,10 +196,9 @@ def grow_former(fleet: Fleet, path: Path, millions: int, step: int) -> Iterator[
             dedupe = sizes["verdicts"] + sizes["verdicts_by_keep_until"]
             archive = sizes["archive"]
             known = source.made
+            fresh = _fresh_rate(fleet, step // 20)
             bytes_each = (dedupe / known, archive / known)
-            yield Grown(
-                FORMER, known, *watch.figures(step), *bytes_each, _resident_mb(), _fresh_rate(fleet, step // 20)
-            )
+            yield Grown(FORMER, known, *watch.figures(step), *bytes_each, _resident_mb(), fresh_rate=fresh)
 
 
 def _insert_former(connection: sqlite3.Connection, batch: Sequence[wire.Report]) -> None:
