@@ -16,7 +16,6 @@ from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -67,7 +66,7 @@ class Grown:
     dedupe_bytes: float  # a report
     archive_bytes: float
     resident_mb: float
-    lookup_us: float = 0.0  # wall time to find that a report's id is not known, median of LOOKUPS batches
+    lookup_us: float = 0.0  # wall time to find that a report's id is not known, the fastest of LOOKUPS batches
     fresh_rate: float = 0.0  # reports a second into a new SQLite database right afterwards: how quick the machine was
 
 
@@ -114,7 +113,7 @@ def _lookup_us(store: Store) -> float:
             began = time.perf_counter()
             transaction.stored_verdicts(ids)
             took.append(time.perf_counter() - began)
-    return median(took) / BATCH * 1e6
+    return min(took) / BATCH * 1e6
 
 
 def _fresh_rate(fleet: Fleet, reports: int) -> float:
