@@ -179,10 +179,27 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AggregatorConfig.log_json": "Log as JSON lines; false: as text for people.",
     "Broker.url": "`mqtt://host:port` or `mqtts://host:port`. Ports default to 1883 and 8883.",
     "Broker.username": "Name of the broker account.",
-    "Broker.password_file": "File that holds its password and nothing else.",
-    "Broker.ca_file": "PEM file of the authority that signed the broker's certificate. Empty: the system's.",
+    "Broker.password_file": (
+        "File that holds its password and nothing else. Here and below, `credential:NAME` is the file that the unit's "
+        "`LoadCredential=NAME:…` gives."
+    ),
+    "Broker.ca_file": (
+        "PEM file of the authority that signed the broker's certificate, or of that certificate itself, which pins it. "
+        "Empty: the system's authorities."
+    ),
     "Broker.cert_file": "PEM file of this side's own certificate.",
-    "Broker.key_file": "PEM file of that certificate's key.",
+    "Broker.key_file": "PEM file of that certificate's key. Refused where every user may open it.",
+    "Broker.protocol": (
+        "`5`, `3.1.1` or `auto`: 5, and 3.1.1 where the broker does not take 5. The aggregator speaks 5 only."
+    ),
+    "Broker.client_id": (
+        "A device's MQTT client id, for brokers whose rules demand a certain one: it names the device to them. Empty: "
+        "random, another for each connection. The aggregator has its own `client_id` above."
+    ),
+    "Broker.reconnect_seconds": (
+        "Over how long a device's first try after a lost connection is spread; the waits after it double up to a "
+        "minute, or to this. 0: half a second for a broker on this machine, else 15."
+    ),
     "Broker.allow_plaintext": "Permit `mqtt://` to another machine. Envelopes stay sealed; passwords do not.",
 }
 

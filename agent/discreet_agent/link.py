@@ -2,30 +2,36 @@
 
 paho's network loop runs in its own thread and reconnects with full jitter; callbacks hand
 messages to `on_receipts` and `on_policy` and touch nothing else. At most `IN_FLIGHT` publications wait for
-their PUBACK, so memory stays bounded when the broker is slow.
+their PUBACK, fewer where the broker says so. What an ended connection had not sent is the outbox's to send again.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
 from discreet_contract.beacon import MAX_BEACON_BYTES
-from discreet_contract.broker import KEEPALIVE_SECONDS, backoff_seconds, new_client
+from discreet_contract.broker import KEEPALIVE_SECONDS, new_client
+from discreet_contract.errors import ConfigError
 from discreet_contract.policy.bundle import MAX_BUNDLE_BYTES
+from discreet_contract.reconnect import Dialect, Waits, explain_alert, explain_failure
 from discreet_contract.wire import policy_topic, receipts_topic, reports_topic, time_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from paho.mqtt.client import Client, MQTTMessageInfo
+    from paho.mqtt.properties import Properties
 
     from discreet_contract.broker import Broker
 
 IN_FLIGHT = 100
+TOPIC_ALIAS = 1  # of the reports topic, the only one that is published to
+RECEIVE_MAXIMUM = 4  # what we take unacknowledged: only the policy comes with QoS 1
 MAX_RECEIPTS_BYTES = 65_536  # the largest receipts message is 38 kB
 MAX_MESSAGE_BYTES = MAX_BUNDLE_BYTES + 65_536  # a broker drops what is larger before sending it
 
@@ -53,7 +59,12 @@ class MqttLink:
         self._stopping = threading.Event()
         self._in_flight: list[MQTTMessageInfo] = []
         self._buckets: frozenset[str] = frozenset()  # replaced, never changed: two threads read it
-        self._ever_connected = False
+        self._dialect = Dialect(broker.protocol)
+        self._steady_since = 0.0  # monotonic time of the broker's yes to this connection; 0: there was none
+        self._refused = False  # by a CONNACK with a reason
+        self._window = IN_FLIGHT  # the broker's receive maximum, if that is less
+        self._alias_left = False  # whether the broker takes an alias for the topic
+        self._alias_known = False
         self.connected = False
         self.trouble = ""  # why the latest attempt to connect failed; "" while connected
 
@@ -69,24 +80,22 @@ class MqttLink:
         if self._thread is not None:
             return
         self._stopping.clear()
-        client = new_client(self._broker, f"dsc-{secrets.token_hex(8)}", reconnect_on_failure=False)
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
-        client.on_message = self._received
-        client.max_inflight_messages_set(IN_FLIGHT)
-        client.max_queued_messages_set(2 * IN_FLIGHT)
+        client = self._new_client()  # here and not in the thread: a configuration that cannot work is said at once
         self._client = client
         self._thread = threading.Thread(target=self._run, args=(client,), name="mqtt", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Disconnect and forget; nothing is sent afterwards."""
-        client, thread, self._client, self._thread = self._client, self._thread, None, None
-        if client is None or thread is None:
+        thread, self._thread = self._thread, None
+        if thread is None:
             return
         self._stopping.set()
-        client.disconnect()
+        self.connected = False
+        if (client := self._client) is not None:
+            client.disconnect()
         thread.join(timeout=5)
+        self._client = None
         self.connected = False
         self._in_flight = []
 
@@ -98,40 +107,104 @@ class MqttLink:
         if self._client is not None and self.connected:
             self._client.subscribe(receipts_topic(self._fleet, bucket), qos=0)
 
-    def publish(self, envelope: bytes) -> bool:
-        """Hand one envelope to the broker, QoS 1; False when offline or when too many wait for their PUBACK."""
+    def publish(self, envelope: bytes, expires_in_seconds: int | None = None) -> bool:
+        """Hand one envelope to the broker, QoS 1; False when offline or when too many wait for their PUBACK.
+
+        A broker of MQTT 5 throws it away `expires_in_seconds` from now: what nobody would count need not wait there.
+        """
         client = self._client
         if client is None or not self.connected:
             return False
-        if len(self._in_flight) >= IN_FLIGHT:
+        if len(self._in_flight) >= self._window:
             self._in_flight = [info for info in self._in_flight if not info.is_published()]
-        if len(self._in_flight) >= IN_FLIGHT:
+        if len(self._in_flight) >= self._window:
             return False
-        info = client.publish(reports_topic(self._fleet), envelope, qos=1)
+        topic, properties = self._address(expires_in_seconds)
+        info = client.publish(topic, envelope, qos=1, properties=properties)
         if info.rc != 0:  # the connection went away just now; the row is due again later
             return False
         self._in_flight.append(info)
         return True
 
-    def _run(self, client: Client) -> None:
-        attempt = 0
-        while not self._stopping.is_set():
-            try:
-                self._connect(client)
-                client.loop_forever(retry_first_connection=False)
-                attempt = 0 if self._ever_connected else attempt + 1
-                self._ever_connected = False
-            except (OSError, ValueError) as exc:  # refused, unreachable, TLS failure, a name that is none
-                self._note_trouble(f"the broker cannot be reached: {getattr(exc, 'strerror', None) or exc}")
-                attempt += 1
-            self._stopping.wait(backoff_seconds(attempt))
+    def _address(self, expires_in_seconds: int | None) -> tuple[str, Properties | None]:
+        """Topic and properties of a report: its topic in full once a connection, then as a number of one byte."""
+        topic = reports_topic(self._fleet)
+        if self._dialect.version != 5:
+            return topic, None
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
 
-    def _connected(self, client: Client, _userdata: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if reason.is_failure:
-            self._note_trouble(f"the broker refuses the connection: {reason}")
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        if expires_in_seconds is not None:
+            properties.MessageExpiryInterval = min(max(expires_in_seconds, 1), 2**32 - 1)
+        if self._alias_left:
+            properties.TopicAlias = TOPIC_ALIAS
+            topic = "" if self._alias_known else topic
+            self._alias_known = True
+        return topic, properties
+
+    def _new_client(self) -> Client:
+        """Of one connection: a new random id each, so that a broker cannot tell that it is the same device again."""
+        version = self._dialect.choose(time.monotonic())
+        client_id = self._broker.client_id or f"dsc-{secrets.token_hex(8)}"
+        client = new_client(self._broker, client_id, reconnect_on_failure=False, version=version)
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_message = self._received
+        client.on_publish = self._answered
+        client.on_log = self._overheard
+        client.max_inflight_messages_set(IN_FLIGHT)
+        client.max_queued_messages_set(2 * IN_FLIGHT)
+        return client
+
+    def _run(self, first: Client) -> None:
+        waits = Waits.of(self._broker)
+        client: Client | None = first
+        while not self._stopping.is_set():
+            self._steady_since, self._refused = 0.0, False
+            try:
+                client = client or self._new_client()
+                self._client = client
+                self._serve(client)
+            except ConfigError as exc:  # a password or certificate that was there at the start
+                self._note_trouble(str(exc), exc.hint)
+            except (OSError, ValueError) as exc:  # refused, unreachable, TLS failure, a name that is none
+                problem, step = explain_failure(exc)
+                self._note_trouble(f"the broker cannot be reached: {problem}", step)
+            client = None
+            lasted = time.monotonic() - self._steady_since if self._steady_since else 0.0
+            self._stopping.wait(waits.after(lasted))
+
+    def _serve(self, client: Client) -> None:
+        """One connection, from its CONNECT to its end."""
+        self._connect(client)
+        if self._stopping.is_set():  # `close` came before there was anything to disconnect
+            client.disconnect()
+        client.loop_forever(retry_first_connection=False)
+        if self._steady_since or self._refused or self._stopping.is_set():
             return
+        self._dialect.not_understood()
+        if not self.trouble:
+            self._note_trouble("the broker hangs up without an answer", "see the broker's log")
+
+    def _connected(self, client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refused = True
+            if reason.getName() == "Unsupported protocol version" and self._dialect.not_understood():
+                return
+            self._note_trouble(f"the broker refuses the connection: {reason}", "check its account and certificate")
+            return
+        client.on_log = None  # paho words a line for each message as long as somebody listens
+        self._steady_since = time.monotonic()
+        self._dialect.accepted(self._steady_since)
+        self._window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
+        self._alias_left, self._alias_known = getattr(properties, "TopicAliasMaximum", 0) > 0, False
+        self._in_flight = []
         self.trouble = ""
-        self.connected = self._ever_connected = True
+        self._listen(client)
+        self.connected = True
+
+    def _listen(self, client: Client) -> None:
         if self._on_policy is not None:
             client.subscribe(policy_topic(self._fleet), qos=1)
         if self._on_time is not None:
@@ -140,18 +213,34 @@ class MqttLink:
             client.subscribe(receipts_topic(self._fleet, bucket), qos=0)
 
     def _connect(self, client: Client) -> None:
+        broker = self._broker
+        if self._dialect.version != 5:
+            client.connect(broker.host, broker.port, KEEPALIVE_SECONDS)
+            return
         from paho.mqtt.packettypes import PacketTypes
         from paho.mqtt.properties import Properties
 
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.MaximumPacketSize = MAX_MESSAGE_BYTES
-        broker = self._broker
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
         client.connect(broker.host, broker.port, KEEPALIVE_SECONDS, clean_start=True, properties=properties)
 
-    def _note_trouble(self, trouble: str) -> None:
+    def _overheard(self, _client: Client, _userdata: Any, _level: int, text: str) -> None:
+        """With TLS 1.3 a broker refuses our certificate after the handshake: only paho's log line has the reason."""
+        known = explain_alert(text) if text.startswith("failed to receive") else None
+        if known is not None:
+            self._refused = True
+            self._note_trouble(f"the broker cannot be reached: {known[0]}", known[1])
+
+    def _answered(self, _client: Client, _userdata: Any, _mid: int, reason: Any, _properties: Any) -> None:
+        """A PUBACK: success proves nothing, a refusal is worth telling. MQTT 3.1.1 has no word for it."""
+        if reason.is_failure:
+            self._note_trouble(f"the broker refuses reports: {reason}", "check the broker's access rules")
+
+    def _note_trouble(self, trouble: str, step: str) -> None:
         """Say it once, not at every attempt."""
         if trouble != self.trouble:
-            log.warning("not connected", problem=trouble, next_step="check [broker] in agent.toml; it is tried again")
+            log.warning("trouble with the broker", problem=trouble, next_step=f"{step}; it is tried again")
         self.trouble = trouble
 
     def _disconnected(self, *_: Any) -> None:

@@ -147,21 +147,38 @@ def releases(halted: Halted | None, *, key_valid: bool) -> str:
     return "running" if key_valid else "paused: the policy names no aggregator key that is valid today"
 
 
-def describe_sent(outbox: Outbox) -> list[dict[str, Any]]:
-    """Every report that may have left this device: its exact bytes, and what they say."""
+def describe_sent(
+    outbox: Outbox, limit: int = -1, offset: int = 0, report_id: bytes | None = None
+) -> list[dict[str, Any]]:
+    """Every report that may have left this device: its exact bytes, what they say, when they went."""
     return [
-        {
-            "report_id": row["report_id"].hex(),
-            "metric": row["metric"],
-            "window_start": _iso(row["window_start"]),
-            "mechanism": row["mechanism"],
-            "says": row["says"],
-            "state": row["state"] if row["verdict"] is None else verdict_name(row["verdict"]),
-            "envelope_bytes": len(row["envelope"]),
-            "envelope": row["envelope"].hex(),
-        }
-        for row in outbox.history()
+        _report(row) | {"settled": _iso_ms(row["settled_at_ms"])} for row in outbox.history(limit, offset, report_id)
     ]
+
+
+def describe_preview(
+    outbox: Outbox, limit: int = -1, offset: int = 0, report_id: bytes | None = None
+) -> list[dict[str, Any]]:
+    """Every report that waits, in the order in which they go."""
+    return [
+        _report(row) | {"goes_at": _iso_ms(row["not_before_ms"])} for row in outbox.preview(limit, offset, report_id)
+    ]
+
+
+def _report(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "report_id": row["report_id"].hex(),
+        "metric": row["metric"],
+        "window_start": _iso(row["window_start"]),
+        "mechanism": row["mechanism"],
+        "says": row["says"],
+        "state": row["state"] if row["verdict"] is None else verdict_name(row["verdict"]),
+        "times_sent": row["times_sent"],
+        "first_sent": _iso_ms(row["first_sent_ms"]),
+        "last_sent": _iso_ms(row["last_sent_ms"]),
+        "envelope_bytes": len(row["envelope"]),
+        "envelope": row["envelope"].hex(),
+    }
 
 
 def describe_quarantine(found: Iterable[Quarantined]) -> list[dict[str, Any]]:
@@ -286,3 +303,7 @@ def _next_window(store: Store, metric: str) -> int | None:
 
 def _iso(at_seconds: int | None) -> str | None:
     return None if at_seconds is None else datetime.fromtimestamp(at_seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _iso_ms(at_ms: int | None) -> str | None:
+    return None if at_ms is None else _iso(at_ms // 1000)

@@ -96,6 +96,11 @@ def load_config(explicit: Path | None = None) -> AggregatorConfig:
     config = _anchored(config_files.read_config(path, AggregatorConfig, hint=_HINT), path.parent)
     config.broker.check()
     config.metrics.check()
+    if config.broker.protocol == "3.1.1":
+        raise ConfigError(
+            f"{path}: the aggregator speaks MQTT 5 only: 3.1.1 has no word for how long a session lasts",
+            hint="drop `protocol` from [broker]; devices may speak 3.1.1 to the same broker",
+        )
     if config.database and not config.database.startswith(POSTGRES_SCHEMES):
         raise ConfigError(
             f"{path}: `database` {config.database!r} is no postgresql:// address",

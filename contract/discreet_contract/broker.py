@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import secrets
-import ssl
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 import msgspec
 
+from discreet_contract.broker_secrets import CREDENTIAL, read_password, tls_context
 from discreet_contract.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from paho.mqtt.client import Client
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 KEEPALIVE_SECONDS = 30
+FILES = ("password_file", "ca_file", "cert_file", "key_file")
 
 
 class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,6 +31,9 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cert_file: str = ""
     key_file: str = ""
     allow_plaintext: bool = False
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    client_id: str = ""
+    reconnect_seconds: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
 
     @property
     def host(self) -> str:
@@ -52,8 +57,9 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def anchored(self, folder: Path) -> Self:
         """The same with every file's relative path made absolute: it counts from the configuration's folder."""
-        named = {name: getattr(self, name) for name in ("password_file", "ca_file", "cert_file", "key_file")}
-        return msgspec.structs.replace(self, **{name: str(folder / file) for name, file in named.items() if file})
+        named = {name: getattr(self, name) for name in FILES}
+        paths = {name: file for name, file in named.items() if file and not file.startswith(CREDENTIAL)}
+        return msgspec.structs.replace(self, **{name: str(folder / file) for name, file in paths.items()})
 
     def check(self) -> None:
         """Raise ConfigError with the next step if this cannot work or would send over a network in the clear."""
@@ -77,53 +83,34 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return False
 
 
-def new_client(broker: Broker, client_id: str, *, reconnect_on_failure: bool = True) -> Client:
-    """An MQTT 5 client with manual acknowledgement, credentials and TLS set, not yet connected."""
-    from paho.mqtt.client import Client, MQTTv5
-    from paho.mqtt.enums import CallbackAPIVersion
+def new_client(
+    broker: Broker, client_id: str, *, reconnect_on_failure: bool = True, version: int = 0, clean: bool | None = None
+) -> Client:
+    """A client with manual acknowledgement, credentials and TLS set, not yet connected.
+
+    `version` is MQTT's protocol level: 5, or 4 for 3.1.1; 0 takes the one that `protocol` names, 5 for auto.
+    `clean` matters to 3.1.1 only, which has no property for it: whether the broker forgets the session.
+    """
+    from paho.mqtt.client import Client
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
     broker.check()
+    level = version or (4 if broker.protocol == "3.1.1" else 5)
     client = Client(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
-        protocol=MQTTv5,
+        clean_session=(True if clean is None else clean) if level == 4 else None,
+        protocol=MQTTProtocolVersion(level),
         manual_ack=True,
         reconnect_on_failure=reconnect_on_failure,
     )
     if broker.username:
-        client.username_pw_set(broker.username, _password(broker))
+        client.username_pw_set(broker.username, read_password(broker.password_file))
     if broker.is_tls:
-        client.tls_set_context(_tls_context(broker))
+        client.tls_set_context(tls_context(broker.ca_file, broker.cert_file, broker.key_file))
     return client
 
 
 def backoff_seconds(attempt: int, *, cap: float = 60.0) -> float:
     """Full jitter: uniform in (0, min(cap, 2^attempt · ½ s))."""
     return secrets.SystemRandom().uniform(0.05, min(cap, 0.5 * 2 ** min(attempt, 16)))
-
-
-def _tls_context(broker: Broker) -> ssl.SSLContext:
-    hint = "name PEM files that this user can read"
-    try:
-        context = ssl.create_default_context(cafile=broker.ca_file or None)
-    except OSError as exc:
-        raise ConfigError(f"{broker.ca_file}: cannot read `ca_file`: {exc.strerror or exc}", hint=hint) from exc
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not broker.cert_file:
-        return context
-    try:
-        context.load_cert_chain(broker.cert_file, broker.key_file or None)
-    except OSError as exc:
-        files = f"{broker.cert_file}, {broker.key_file or 'no key_file'}"
-        raise ConfigError(f"{files}: cannot read the certificate: {exc.strerror or exc}", hint=hint) from exc
-    return context
-
-
-def _password(broker: Broker) -> str:
-    if not broker.password_file:
-        return ""
-    try:
-        return Path(broker.password_file).read_text(encoding="utf-8").strip()
-    except OSError as exc:
-        message = f"{broker.password_file}: cannot read the broker password: {exc.strerror}"
-        raise ConfigError(message, hint="name a file in `password_file` that this user can read") from exc

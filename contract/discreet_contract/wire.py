@@ -152,6 +152,11 @@ def time_topic(fleet: str) -> str:
     return f"discreet/{WIRE_VERSION}/{fleet}/time"
 
 
+def resend_topic(fleet: str) -> str:
+    """Where the aggregator asks for reports again; retained."""
+    return f"discreet/{WIRE_VERSION}/{fleet}/resend"
+
+
 def receipts_topic(fleet: str, bucket: str) -> str:
     """Where the aggregator answers; `bucket` may be "+" for a subscriber to all of them."""
     return f"discreet/{WIRE_VERSION}/{fleet}/receipts/{bucket}"

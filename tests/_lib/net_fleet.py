@@ -124,15 +124,24 @@ class NetFleet(Deployment):
         self._begin(name, self.devices[name], command)
 
     def workers(self) -> list[int]:
-        """Process ids of the aggregator's workers; its own where it has none beside it."""
+        """Process ids of the aggregator's workers that run now."""
         parent = self.processes["aggregator"].pid
-        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        return [int(child) for child in children] or [parent]
+        with suppress(FileNotFoundError):
+            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+            return [int(child) for child in children]
+        return []
 
     def kill_worker(self, pid: int) -> None:
         """SIGKILL; whoever looks after it starts another."""
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End everything, workers too."""
+        workers = self.workers() if "aggregator" in self.processes else []
+        super().close()
+        for pid in workers:
+            self.kill_worker(pid)
 
     def _begin(self, name: str, place: str, command: list[str]) -> None:
         self._start(name, self.network.inside(place, command))
@@ -176,7 +185,7 @@ class NetFleet(Deployment):
         for name in self.devices:
             self.processes[name].terminate()
         for name in self.devices:
-            assert self.processes[name].wait(PATIENCE_SECONDS) == 0, self._log(name)
+            assert self.processes[name].wait(PATIENCE_SECONDS) == 0, self.log(name)
         charges = self.charges()
         with self.reader() as reader:
             counted = read_counted(reader)
@@ -197,10 +206,11 @@ class NetFleet(Deployment):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                logs = "\n".join(f"{name}: {self._log(name)}" for name in ("aggregator", "broker", *self.devices))
+                logs = "\n".join(f"{name}: {self.log(name)}" for name in ("aggregator", "broker", *self.devices))
                 raise AssertionError(f"{says()} after {PATIENCE_SECONDS} s\n{logs}")
             time.sleep(0.2)
 
-    def _log(self, name: str) -> str:
+    def log(self, name: str) -> str:
+        """The end of what one of the processes wrote."""
         path = self.folder / f"{name}.log"
-        return path.read_text(errors="replace")[-800:] if path.exists() else "none"
+        return path.read_text(errors="replace")[-2000:] if path.exists() else "none"

@@ -1,12 +1,16 @@
 """The outbox: who goes next, what a full one holds up, what is known of what was sent."""
 
+import json
 import sqlite3
 
 import pytest
+from click.testing import CliRunner
 
 from device_bench import HOUR, START, make_policy, opening
+from discreet_agent.cli.commands import agent
 from discreet_agent.outbox_bounds import explain_full
 from discreet_agent.publish import Courier
+from discreet_agent.status import describe_preview
 from discreet_agent.store.outbox import OutboxRow, OutboxSize
 from discreet_agent.store.schema import MIGRATIONS
 from discreet_agent.store.store import Store
@@ -141,6 +145,50 @@ def test_the_history_keeps_how_often_and_when(bench, device):
         (2, CLOSING * 1000, (CLOSING + 100) * 1000)
     }
     assert {one["envelope"] for one in kept} == {one.envelope for one in rows}
+
+
+def test_the_preview_shows_the_very_bytes_that_leave_and_when(bench, device):
+    """In the order in which they go; page by page; one alone by its id."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    with device.store.transaction():
+        for delay, one in enumerate(device.store.outbox.due(2**60, 10)):
+            device.store.connection.execute(
+                "UPDATE outbox SET not_before_ms = ? WHERE report_id = ?",
+                ((CLOSING + 10 * delay) * 1000, one.report_id),
+            )
+    shown = describe_preview(device.store.outbox)
+    bench.at(CLOSING + 60)
+    link = OpenLink()
+    device.pipeline.note_sent(Courier(10).send(device.pipeline.publishable(10), link, bench.clock.now_ms()))
+
+    assert [bytes.fromhex(one["envelope"]) for one in shown] == link.published
+    assert [one["goes_at"] for one in shown] == [f"2023-11-15T01:01:{second:02}Z" for second in (0, 10, 20)]
+    pages = [describe_preview(device.store.outbox, 2, offset) for offset in (0, 2, 4)]
+    assert [len(page) for page in pages] == [2, 1, 0]
+    [alone] = describe_preview(device.store.outbox, report_id=bytes.fromhex(shown[1]["report_id"]))
+    assert alone["envelope"] == shown[1]["envelope"]
+
+
+def test_the_commands_show_a_page_and_say_that_there_is_more(bench, device, tmp_path):
+    """`preview` and `sent`, beside a running agent."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    config = tmp_path / "agent.toml"
+    root = "00" * 32
+    config.write_text(
+        f'state_dir = "{bench.folder}"\nsocket = "{tmp_path}/s"\npolicy = "{tmp_path}/p"\nroots = ["{root}"]\n'
+        '[broker]\nurl = "mqtt://127.0.0.1:1"\n'
+    )
+    for command in ("preview", "sent"):
+        done = CliRunner().invoke(agent, [command, "--config", str(config), "--json", "--limit", "2"])
+        assert done.exit_code == 0, done.output
+        [rows] = json.loads(done.stdout).values()
+        assert len(rows) == 2
+        assert "--offset 2" in done.stderr
+        done = CliRunner().invoke(agent, [command, "--config", str(config), "--report", rows[0]["report_id"]])
+        assert len(done.stdout.splitlines()) == 2
+        assert CliRunner().invoke(agent, [command, "--config", str(config), "--report", "zz"]).exit_code == 2
 
 
 def test_what_was_sent_is_kept_for_as_long_as_the_policy_says(bench):
