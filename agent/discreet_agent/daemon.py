@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from discreet_agent.receive.edge import HttpEdge
     from discreet_agent.receive.lines import Query
     from discreet_contract.policy.model import Policy
+    from discreet_contract.resend import ResendRefusal
 
 TICK_SECONDS = 1.0
 WAIT_SECONDS = 10.0  # at most between two attempts to open the folder
@@ -77,8 +78,11 @@ class Daemon:
         self._courier = Courier(settings.resend_seconds)
         self._handed: list[Handed] = []  # to the broker, and not on record yet
         self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
+        self._resend: bytes | None = None  # the aggregator's request, not judged yet; only the latest counts
+        self._resends_refused: Counter[ResendRefusal] = Counter()
         self._link = MqttLink(
-            settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived, self._time_arrived
+            *(settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived),
+            *(self._time_arrived, self._resend_arrived),
         )
         self._senders = Senders(self._policy.senders, os.geteuid())
         self._apps = device.pipeline.personal
@@ -187,6 +191,7 @@ class Daemon:
         made = self._device.pipeline.close_windows()
         if made:
             log.info("window closed", reports=made)
+        self._resend_asked()
         self._send()
 
     def _obey_purge(self) -> None:
@@ -234,6 +239,7 @@ class Daemon:
             "policies_refused": self._policies.uncounted,
             "requests_refused": of_requests,
             "connections_hung_up": self._receiver.hung_up,
+            "resends_refused": self._resends_refused,
         }
 
     def _hear_time(self) -> None:
@@ -247,6 +253,18 @@ class Daemon:
             log.warning("signed time refused", problem=str(exc), next_step=exc.hint)
             return
         self._device.pipeline.hear_time(time_ms)
+
+    def _resend_asked(self) -> None:
+        """Obey the aggregator's request to send again; broken off and gone on with like everything in a tick."""
+        if self._resend is not None:
+            refusal = self._device.pipeline.hear_resend(self._resend)
+            self._resend = None
+            if refusal is not None:
+                self._resends_refused[refusal] += 1
+                log.warning("request to send again refused", reason=refusal, next_step="look who may write this topic")
+        again = self._device.pipeline.resend()
+        if again:
+            log.info("sending again, as the aggregator asked", reports=again)
 
     def _sample(self) -> None:
         host = self._policy.collector.host
@@ -337,6 +355,10 @@ class Daemon:
     def _time_arrived(self, content: bytes) -> None:
         """Called in the MQTT thread; judged at the next tick."""
         self._signed_time = content
+
+    def _resend_arrived(self, content: bytes) -> None:
+        """Called in the MQTT thread; judged at the next tick."""
+        self._resend = content
 
     def _receipts_arrived(self, message: bytes) -> None:
         """Called in the MQTT thread."""

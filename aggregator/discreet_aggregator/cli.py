@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from discreet_aggregator.cli_resend import resend_command
 from discreet_aggregator.cli_watermark import watermark_command
 from discreet_aggregator.config import find_config, load_config
 
@@ -29,6 +30,7 @@ def aggregator() -> None:
 
 
 aggregator.add_command(watermark_command)
+aggregator.add_command(resend_command)
 
 
 @aggregator.group("keys")
