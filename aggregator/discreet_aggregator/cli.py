@@ -9,6 +9,7 @@ import click
 
 from discreet_aggregator.cli_keys import keys_group
 from discreet_aggregator.cli_refusals import quarantine_command, refusals_command
+from discreet_aggregator.cli_resend import resend_command
 from discreet_aggregator.cli_watermark import watermark_command
 from discreet_aggregator.config import find_config, load_config
 
@@ -31,6 +32,7 @@ aggregator.add_command(keys_group)
 aggregator.add_command(quarantine_command)
 aggregator.add_command(refusals_command)
 aggregator.add_command(watermark_command)
+aggregator.add_command(resend_command)
 
 
 @aggregator.command("run")

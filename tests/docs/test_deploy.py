@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from discreet_contract.broker import Broker, new_client
-from discreet_contract.wire import receipts_topic, reports_topic
+from discreet_contract.wire import receipts_topic, reports_topic, resend_topic
 from documents import ROOT
 from needs import need
 
@@ -144,6 +144,7 @@ def test_reports_go_one_way_and_receipts_the_other(broker):
     [
         ("device", reports_topic("other")),
         ("device", "discreet/1/flights/policy"),
+        ("device", resend_topic("flights")),
         ("device", "anything"),
         ("aggregator", REPORTS),
         ("aggregator", receipts_topic("other", "0")),
