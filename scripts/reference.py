@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from discreet_agent.config import AgentConfig
-from discreet_aggregator.config import AggregatorConfig
+from discreet_aggregator.config import AggregatorConfig, Exposition
 from discreet_contract import durations
 from discreet_contract.audit.engine import Effort, audit_policy
 from discreet_contract.audit.findings import MEANINGS as AUDIT_MEANINGS
@@ -107,6 +107,7 @@ CONFIG_RECORDS: tuple[tuple[str, str, type[msgspec.Struct]], ...] = (
     ("agent.toml", "broker", Broker),
     ("aggregator.toml", "", AggregatorConfig),
     ("aggregator.toml", "broker", Broker),
+    ("aggregator.toml", "metrics", Exposition),
 )
 
 MEANINGS: dict[str, str] = POLICY_MEANINGS | {
@@ -150,7 +151,13 @@ MEANINGS: dict[str, str] = POLICY_MEANINGS | {
     "AgentConfig.log_json": "Log as JSON lines; false: as text for people.",
     "AggregatorConfig.fleet": "The one fleet this aggregator serves.",
     "AggregatorConfig.state_dir": "Database (without `database`), number of workers, and lock file.",
-    "AggregatorConfig.keys_dir": "Private keys `<id>.key`, mode 0600. Read at start only.",
+    "AggregatorConfig.metrics": "Figures about the aggregator for Prometheus; the table `[metrics]` below.",
+    "Exposition.listen": "`host:port` at which Prometheus may read them (extra `metrics`). Empty: nothing listens.",
+    "Exposition.allow_network": "Whether `listen` may be another address than loopback. There is no password.",
+    "AggregatorConfig.keys_dir": (
+        "Private keys `<id>.key`, mode 0600; files that come or go are noticed within seconds. `credential:`: those "
+        "that systemd hands over (`LoadCredential=2026q4.key:…`)."
+    ),
     "AggregatorConfig.policies": (
         "Transparency logs, which are followed as they grow; or signed policies, files or folders of `*.json`, read at "
         "start only."

@@ -65,6 +65,16 @@ def postgres():
 @pytest.fixture(params=["sqlite", "postgresql"])
 def where(request, tmp_path):
     """Where the aggregator's database is: each of the two kinds."""
+    return _database(request, tmp_path)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def where_served(request, tmp_path):
+    """The same for tests of whole processes, which take their time."""
+    return _database(request, tmp_path)
+
+
+def _database(request, tmp_path):
     if request.param == "sqlite":
         return str(tmp_path / "state" / "aggregator.db")
     return request.getfixturevalue("postgres").address(f"t{uuid.uuid4().hex}")

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from discreet_agent.config import Settings
+    from discreet_agent.publish import Handed
     from discreet_agent.receive.edge import HttpEdge
     from discreet_agent.receive.lines import Query
     from discreet_contract.policy.model import Policy
@@ -74,6 +75,7 @@ class Daemon:
         self._obedience = Obedience(policies, device, clock)
         self._queries = Queries(policies, device)
         self._courier = Courier(settings.resend_seconds)
+        self._handed: list[Handed] = []  # to the broker, and not on record yet
         self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
         self._link = MqttLink(
             settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived, self._time_arrived
@@ -260,8 +262,14 @@ class Daemon:
     def _send(self) -> None:
         if not self._link.connected:
             return
+        self._note_sent()  # what a full disk did not take: until it is on record, nothing goes out again
         rows = self._device.pipeline.publishable(10 * IN_FLIGHT)
-        self._courier.send(rows, self._link, self._clock.boot_ms())
+        self._handed = self._courier.send(rows, self._link, self._clock.now_ms())
+        self._note_sent()
+
+    def _note_sent(self) -> None:
+        self._device.pipeline.note_sent(self._handed)
+        self._handed = []
 
     def _forget(self) -> None:
         """Begin to tidy up now and then; go on with it in short steps, between which events are received."""
@@ -344,7 +352,6 @@ class Daemon:
         except RetryableError as exc:  # the resend will ask for the receipt again
             self._storing.note("receipts not stored", exc)
             return
-        self._courier.settled(receipts)
         if settled:
             log.info("receipts", settled=settled, waiting=self._device.store.outbox.waiting())
 

@@ -185,6 +185,7 @@ class _FleetWindow:
         self._courier = Courier(plan.resend_seconds)
         self._open: dict[str, tuple[OpenDevice, ExitStack]] = {}
         self._owner: dict[bytes, str] = {}  # report id → device that waits for its receipt
+        self._again: dict[bytes, int] = {}  # report id → when to send it again: devices' clocks stand still meanwhile
 
     def run_device(self, recording: _Recording) -> None:
         """Feed one device the window's events, close the window, hand its reports to the link."""
@@ -231,8 +232,10 @@ class _FleetWindow:
     def _send(self) -> None:
         boot_ms = time.monotonic_ns() // 1_000_000
         for device, _ in self._open.values():
-            rows = device.pipeline.publishable(100)
-            self.totals["publications"] += self._courier.send(rows, self._link, boot_ms)
+            rows = [row for row in device.pipeline.publishable(100) if self._again.get(row.report_id, 0) <= boot_ms]
+            handed = self._courier.send(rows, self._link, boot_ms)
+            self._again |= {one.report_id: one.again_at_ms for one in handed}
+            self.totals["publications"] += len(handed)
 
     def _take_receipts(self) -> None:
         while True:
@@ -251,10 +254,10 @@ class _FleetWindow:
     def _settle(self, name: str, receipts: list[Any]) -> None:
         device, stack = self._open[name]
         self.totals["reports_settled"] += device.pipeline.settle(receipts)
-        self._courier.settled(receipts)
         for receipt in receipts:
             if device.store.outbox.find(receipt.report_id) is None:
                 self._owner.pop(receipt.report_id, None)
+                self._again.pop(receipt.report_id, None)
         if device.store.outbox.waiting() == 0:
             stack.close()
             del self._open[name]

@@ -31,16 +31,17 @@ from discreet_agent.steps.merge import Merging
 from discreet_agent.steps.personalize import Personalizing
 from discreet_agent.steps.purge import Purging
 from discreet_agent.steps.record import Recording
+from discreet_agent.steps.sending import Sending
 from discreet_agent.steps.tallying import Tallying
 from discreet_agent.steps.trials import Trials
 from discreet_agent.steps.watch import Watching
-from discreet_contract.wire import verdict_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from discreet_agent.anomaly import Finding
     from discreet_agent.event import Received, Refused
+    from discreet_agent.publish import Handed
     from discreet_agent.steps.admit import Admission
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.purge import Purge
@@ -57,7 +58,6 @@ class Pipeline:
     def __init__(self, device: Device, store: Store, head: HeadKeeper) -> None:
         self._device = device = replace(device, policy=without_killed(device.policy))
         self._store = store
-        self._head = head
         self._time = BudgetClock(store, device.clock)
         self._layer = RawLayer(device, store)
         self._tallying = Tallying(device, store, self._layer)
@@ -70,7 +70,8 @@ class Pipeline:
         self._watching = Watching(device, store)
         self._recording = Recording(device, store, self._layer, deriving, correcting, self._watching)
         self._closing = Closing(device, store, head, self._time, self.trials)
-        self._forgetting = Forgetting(device, store, self._layer, self._enriched, self._time)
+        self._sending = Sending(device, store, head)
+        self._forgetting = Forgetting(device, store, self._layer, self._enriched, self._sending, self._time)
         self._dating = Dating(device, store, self._layer, deriving)
         self._merging = Merging(store, self._layer)
         self._passes = 0  # of tidying, the last one begun
@@ -88,7 +89,7 @@ class Pipeline:
         self._device = replace(self._device, policy=policy)
         tallied = (self._layer, self._tallying, self.features, self._watching, self._recording)
         personal = (self.trials, self._enriched, self.personal)
-        for step in (*tallied, *personal, self._closing, self._forgetting, self._dating):
+        for step in (*tallied, *personal, self._closing, self._sending, self._forgetting, self._dating):
             step.adopt(self._device)
 
     def note_pause(self) -> None:
@@ -144,8 +145,12 @@ class Pipeline:
         return self._closing.close_windows()
 
     def publishable(self, limit: int) -> list[OutboxRow]:
-        """Reports that may leave now, oldest first: their charges stand below the head outside the database."""
-        return self._store.outbox.due(self._device.clock.now_ms(), limit) if self._head.follow() else []
+        """Reports that may leave now, longest due first: their charges stand below the head outside the database."""
+        return self._sending.publishable(limit)
+
+    def note_sent(self, handed: Sequence[Handed]) -> None:
+        """Keep what was handed to the broker: when, how often, and when it is due again without a receipt."""
+        self._sending.note_sent(handed)
 
     @property
     def halted(self) -> Halted | None:
@@ -166,19 +171,7 @@ class Pipeline:
 
     def settle(self, receipts: Sequence[Receipt]) -> int:
         """Clear the reports that these receipts are truly for; returns how many. Forged receipts are counted."""
-        settled = 0
-        with self._store.transaction():
-            for receipt in receipts:
-                row = self._store.outbox.find(receipt.report_id)
-                if row is None:  # another device's, or a repeated receipt
-                    continue
-                if not receipt.authentic(row.receipt_key):
-                    self._store.count("receipts_forged")
-                    continue
-                self._store.outbox.settle(row, receipt.verdict, self._device.clock.now_ms())
-                self._store.count("reports_settled", verdict_name(receipt.verdict))
-                settled += 1
-        return settled
+        return self._sending.settle(receipts)
 
     # --- time passes -----------------------------------------------------------------------
 

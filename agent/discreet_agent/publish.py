@@ -1,12 +1,12 @@
 """Outbox → broker, receipts → settled. PUBACK proves nothing; only a receipt clears a row.
 
 A report is sent, and sent again with the same bytes after a growing, jittered wait, until
-its receipt comes. The waits live in memory: after a restart everything is due at once.
+its receipt comes. The waits stand in the outbox itself: a restart is no burst, and nothing grows in memory.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from discreet_contract.broker import backoff_seconds
@@ -33,41 +33,33 @@ if TYPE_CHECKING:
 LONGEST_WAIT_SECONDS = 3600.0
 
 
-@dataclass(slots=True)
-class _Attempt:
-    count: int = 0
-    next_at_ms: int = 0  # boot time
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """One report that was handed to the broker."""
+
+    report_id: bytes
+    at_ms: int
+    again_at_ms: int  # where no receipt comes
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Courier:
-    """Decides what goes out now. `resend_seconds` is the first wait for a receipt."""
+    """Hands over what is due. `resend_seconds` is the first wait for a receipt."""
 
     resend_seconds: float
-    _attempts: dict[bytes, _Attempt] = field(default_factory=dict)
 
-    def send(self, rows: Sequence[OutboxRow], link: Link, boot_ms: int) -> int:
-        """Publish what is due among `rows`; returns how many went out. Stops at the first the link does not take."""
-        sent = 0
+    def send(self, rows: Sequence[OutboxRow], link: Link, now_ms: int) -> list[Handed]:
+        """Publish these rows; returns those that went out. Stops at the first that the link does not take."""
+        handed: list[Handed] = []
         for row in rows:
-            attempt = self._attempts.setdefault(row.report_id, _Attempt())
-            if attempt.next_at_ms > boot_ms:
-                continue
             link.listen(receipt_bucket(row.report_id, row.receipt_buckets))
             if not link.publish(row.envelope):
                 break
-            attempt.count += 1
-            attempt.next_at_ms = boot_ms + round(self._wait(attempt.count) * 1000)
-            sent += 1
-        return sent
+            handed.append(Handed(row.report_id, now_ms, now_ms + round(self._wait(row.times_sent) * 1000)))
+        return handed
 
-    def settled(self, receipts: Sequence[Receipt]) -> None:
-        """Forget the waits of reports that were answered."""
-        for receipt in receipts:
-            self._attempts.pop(receipt.report_id, None)
-
-    def _wait(self, attempts: int) -> float:
-        longest = min(self.resend_seconds * 2 ** min(attempts - 1, 12), LONGEST_WAIT_SECONDS)
+    def _wait(self, times_before: int) -> float:
+        longest = min(self.resend_seconds * 2 ** min(times_before, 12), LONGEST_WAIT_SECONDS)
         return float(longest / 2 + backoff_seconds(16, cap=longest / 2))
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 MOST_MOVES = 200
+MOST_REPORTS = 1_000  # the commands read further, page by page
 
 
 class Queries:
@@ -34,7 +35,8 @@ class Queries:
         store = self._device.store
         known: dict[str, Callable[[], dict[str, Any]]] = {
             "status": lambda: self._status(health()),
-            "sent": lambda: {"sent": status.describe_sent(store.outbox)},
+            "sent": lambda: {"sent": status.describe_sent(store.outbox, MOST_REPORTS)},
+            "preview": lambda: {"preview": status.describe_preview(store.outbox, MOST_REPORTS)},
             "ledger": lambda: status.describe_ledger(store.ledger),
             "policies": lambda: {"policies": status.describe_trail(store.trail)},
             "quarantine": lambda: {"quarantine": status.describe_quarantine(self._admission.quarantined())},

@@ -66,6 +66,6 @@ def seal(
         report_id=wire.make_report_id(secret, fleet, plan.name, window_start),
         receipt_key=secrets.token_bytes(wire.RECEIPT_KEY_BYTES),
     )
-    body = wire.encode_report(report, overhead=envelope.OVERHEAD_BYTES)
+    body = wire.encode_report(report, overhead=envelope.OVERHEAD_BYTES, at_least=policy.policy.padding)
     sealed = envelope.seal(body, key.id, PublicKey(bytes.fromhex(key.public_key)))
     return SealedReport(report.report_id, report.receipt_key, sealed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from discreet_agent.outbox_bounds import explain_full
 from discreet_contract.accounting import NANO
 from discreet_contract.errors import DiscreetError, RetryableError
 from discreet_contract.wire import verdict_name
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from discreet_agent.store.deletions import Deletion
     from discreet_agent.store.head import Halted
     from discreet_agent.store.ledger import Ledger
-    from discreet_agent.store.outbox import Outbox
+    from discreet_agent.store.outbox import Outbox, OutboxSize
     from discreet_agent.store.store import Store
     from discreet_agent.store.trail import Trail
     from discreet_contract.accounting import BudgetRefusal, LedgerEntry
@@ -98,12 +99,24 @@ def _describe_store(store: Store, policies: Policies, health: Health) -> dict[st
         "database_bytes": store.used_bytes(),
         "forgetting": _HELD if health.is_absence_held else "running",
         "reports_waiting": store.outbox.waiting(),
+        "outbox": _describe_outbox(store.outbox.size(), policies.obeyed.policy.policy),
         "epsilon_spent": spent / NANO,
         "epsilon_reserved": sum(debit.nano for debit in store.reservations.debits()) / NANO,
         "anomalies": [describe_anomaly(finding) for finding in health.anomalies],
         "last_refusal": _refusal(store.ledger.last_refusal()),
         "next_windows": {name: _iso(_next_window(store, name)) for name in policies.obeyed.policy.plans},
         "counters": _counters(store, health.uncounted),
+    }
+
+
+def _describe_outbox(held: OutboxSize, policy: Policy) -> dict[str, Any]:
+    bounds = policy.outbox
+    return {
+        "reports": held.reports,
+        "bytes": held.bytes,
+        "max_reports": bounds.max_reports,
+        "max_bytes": bounds.max_bytes,
+        "says": explain_full(bounds, held) or "there is room",
     }
 
 
@@ -134,21 +147,38 @@ def releases(halted: Halted | None, *, key_valid: bool) -> str:
     return "running" if key_valid else "paused: the policy names no aggregator key that is valid today"
 
 
-def describe_sent(outbox: Outbox) -> list[dict[str, Any]]:
-    """Every report that may have left this device: its exact bytes, and what they say."""
+def describe_sent(
+    outbox: Outbox, limit: int = -1, offset: int = 0, report_id: bytes | None = None
+) -> list[dict[str, Any]]:
+    """Every report that may have left this device: its exact bytes, what they say, when they went."""
     return [
-        {
-            "report_id": row["report_id"].hex(),
-            "metric": row["metric"],
-            "window_start": _iso(row["window_start"]),
-            "mechanism": row["mechanism"],
-            "says": row["says"],
-            "state": row["state"] if row["verdict"] is None else verdict_name(row["verdict"]),
-            "envelope_bytes": len(row["envelope"]),
-            "envelope": row["envelope"].hex(),
-        }
-        for row in outbox.history()
+        _report(row) | {"settled": _iso_ms(row["settled_at_ms"])} for row in outbox.history(limit, offset, report_id)
     ]
+
+
+def describe_preview(
+    outbox: Outbox, limit: int = -1, offset: int = 0, report_id: bytes | None = None
+) -> list[dict[str, Any]]:
+    """Every report that waits, in the order in which they go."""
+    return [
+        _report(row) | {"goes_at": _iso_ms(row["not_before_ms"])} for row in outbox.preview(limit, offset, report_id)
+    ]
+
+
+def _report(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "report_id": row["report_id"].hex(),
+        "metric": row["metric"],
+        "window_start": _iso(row["window_start"]),
+        "mechanism": row["mechanism"],
+        "says": row["says"],
+        "state": row["state"] if row["verdict"] is None else verdict_name(row["verdict"]),
+        "times_sent": row["times_sent"],
+        "first_sent": _iso_ms(row["first_sent_ms"]),
+        "last_sent": _iso_ms(row["last_sent_ms"]),
+        "envelope_bytes": len(row["envelope"]),
+        "envelope": row["envelope"].hex(),
+    }
 
 
 def describe_quarantine(found: Iterable[Quarantined]) -> list[dict[str, Any]]:
@@ -273,3 +303,7 @@ def _next_window(store: Store, metric: str) -> int | None:
 
 def _iso(at_seconds: int | None) -> str | None:
     return None if at_seconds is None else datetime.fromtimestamp(at_seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def _iso_ms(at_ms: int | None) -> str | None:
+    return None if at_ms is None else _iso(at_ms // 1000)

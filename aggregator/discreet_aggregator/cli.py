@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
+from discreet_aggregator.cli_keys import keys_group
 from discreet_aggregator.cli_watermark import watermark_command
 from discreet_aggregator.config import find_config, load_config
 
@@ -20,7 +20,6 @@ _config = click.option(
     help="Configuration file (default: $XDG_CONFIG_HOME/discreet/aggregator.toml, else /etc/discreet/aggregator.toml).",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-_KEY_DAYS = 180
 
 
 @click.group()
@@ -28,36 +27,8 @@ def aggregator() -> None:
     """Receive private reports of one fleet, exactly once, and read the metrics they give."""
 
 
+aggregator.add_command(keys_group)
 aggregator.add_command(watermark_command)
-
-
-@aggregator.group("keys")
-def keys_group() -> None:
-    """Private keys that open the fleet's envelopes."""
-
-
-@keys_group.command("new")
-@click.argument("key_id")
-@_config
-@_json
-def new_key_command(key_id: str, config_file: Path | None, *, as_json: bool) -> None:
-    """Create the private key KEY_ID in `keys_dir` and print its public half for the policy.
-
-    \b
-    Example:
-      discreet aggregator keys new 2026q4
-    """
-    from discreet_aggregator.keys import new_key
-
-    public = new_key(Path(load_config(config_file).keys_dir), key_id)
-    if as_json:
-        click.echo(json.dumps({"id": key_id, "public_key": public}))
-        return
-    today = datetime.now(UTC).date()
-    until = today + timedelta(days=_KEY_DAYS)
-    click.echo(public)
-    click.echo("Paste into the policy, under aggregator.keys:")
-    click.echo(f'    - {{id: "{key_id}", public_key: "{public}", from: {today}, until: {until}}}')
 
 
 @aggregator.command("run")

@@ -6,6 +6,7 @@ test can be moved as a whole. Every fault is a ConfigError with file, line and n
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +15,37 @@ from msgspec import Meta
 
 from discreet_aggregator.store.database import POSTGRES_SCHEMES
 from discreet_contract import config as config_files
-from discreet_contract.broker import Broker
+from discreet_contract.broker import LOOPBACK, Broker
 from discreet_contract.clock import Clock, ReplayClock, SystemClock
 from discreet_contract.errors import ConfigError
 from discreet_contract.policy.terms import FleetName, HexKey
 
 _HINT = "see deploy/server for a sample; name another file with --config"
+CREDENTIALS = "credential:"  # as keys_dir: the files that systemd hands over (LoadCredential=2026q4.key:…)
 DATABASE_NAME = "aggregator.db"
+
+
+class Exposition(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`[metrics]` of the file: where figures about the aggregator itself can be read."""
+
+    listen: str = ""  # host:port; empty: nothing listens
+    allow_network: bool = False
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port. Raises ConfigError."""
+        host, _, port = self.listen.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+            raise ConfigError(f"[metrics] listen {self.listen!r} is not host:port", hint="for example 127.0.0.1:9464")
+        return host.strip("[]"), int(port)
+
+    def check(self) -> None:
+        """Raise ConfigError if this cannot work, or would show figures to a network that nobody named."""
+        if self.listen and self.address[0] not in LOOPBACK and not self.allow_network:
+            raise ConfigError(
+                f"[metrics] listen {self.listen!r} is not on this machine, and whoever reaches it may read",
+                hint="listen on 127.0.0.1, or set allow_network = true behind a firewall",
+            )
 
 
 class AggregatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +64,7 @@ class AggregatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     batch: Annotated[int, Meta(ge=1, le=10_000)] = 500  # envelopes in one transaction at the most
     flush_ms: Annotated[int, Meta(ge=1, le=10_000)] = 50  # how long the first envelope of a batch may wait
     log_json: bool = True
+    metrics: Exposition = Exposition()
 
     def session(self, worker: int, workers: int | None = None) -> str:
         """What the broker keeps a worker's session under, over restarts. Of `workers`, who count from 1."""
@@ -69,6 +95,7 @@ def load_config(explicit: Path | None = None) -> AggregatorConfig:
     path = find_config(explicit)
     config = _anchored(config_files.read_config(path, AggregatorConfig, hint=_HINT), path.parent)
     config.broker.check()
+    config.metrics.check()
     if config.broker.protocol == "3.1.1":
         raise ConfigError(
             f"{path}: the aggregator speaks MQTT 5 only: 3.1.1 has no word for how long a session lasts",
@@ -91,7 +118,7 @@ def _anchored(config: AggregatorConfig, folder: Path) -> AggregatorConfig:
     return msgspec.structs.replace(
         config,
         state_dir=_absolute(folder, config.state_dir),
-        keys_dir=_absolute(folder, config.keys_dir),
+        keys_dir=_credentials() if config.keys_dir == CREDENTIALS else _absolute(folder, config.keys_dir),
         policies=tuple(_absolute(folder, entry) for entry in config.policies),
         replay_clock=_absolute(folder, config.replay_clock),
         broker=config.broker.anchored(folder),
@@ -100,3 +127,13 @@ def _anchored(config: AggregatorConfig, folder: Path) -> AggregatorConfig:
 
 def _absolute(folder: Path, entry: str) -> str:
     return str(folder / entry) if entry else ""
+
+
+def _credentials() -> str:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        raise ConfigError(
+            f'keys_dir = "{CREDENTIALS}", and no credentials were handed over',
+            hint="start it as a systemd unit with LoadCredential=<id>.key:<file>, or name a folder",
+        )
+    return folder

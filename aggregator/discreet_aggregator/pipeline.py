@@ -69,6 +69,10 @@ class Pipeline:
         """Judge later batches by these policies; may be called from another thread."""
         self._shelf = shelf
 
+    def use_keys(self, keys: Mapping[bytes, PrivateKey]) -> None:
+        """Open later batches with these keys; may be called from another thread."""
+        self._keys = keys
+
     def process(
         self, envelopes: Sequence[bytes], at_the_door: Mapping[RefusalReason, int] | None = None
     ) -> list[Outgoing]:
@@ -76,7 +80,8 @@ class Pipeline:
 
         Raises RetryableError or StoreError, and then nothing of the batch was counted.
         """
-        return self.count([unseal(envelope, self._keys) for envelope in envelopes], envelopes, at_the_door)
+        keys = self._keys  # one and the same for the whole batch
+        return self.count([unseal(envelope, keys) for envelope in envelopes], envelopes, at_the_door)
 
     def count(
         self,

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from discreet_aggregator import __version__
+from discreet_aggregator.exposition import exposed
 from discreet_aggregator.keys import load_keys
 from discreet_aggregator.policies import load_policies
 from discreet_aggregator.sessions import retire_sessions
@@ -50,11 +51,14 @@ def run(config: AggregatorConfig, config_file: Path) -> None:
         stack.enter_context(stopped_by_signals(stop))
         stack.enter_context(retire_sessions(config))
         _log.info("started", version=__version__, fleet=config.fleet, workers=config.workers)
-        if config.workers == 1:
+        children = [_Child(config_file, number) for number in range(1, config.workers + 1)]
+        is_alone = config.workers == 1
+        stack.enter_context(exposed(config, lambda: 1 if is_alone else sum(child.is_alive for child in children)))
+        if is_alone:
             run_worker(config, 1, stop)
         else:
             _check(config)
-            _look_after(config_file, config.workers, stop)
+            _look_after(children, stop)
     _log.info("stopped")
 
 
@@ -66,9 +70,10 @@ def _check(config: AggregatorConfig) -> None:
         store.claim(config.fleet)
 
 
-def _look_after(config_file: Path, workers: int, stop: threading.Event) -> None:
+def _look_after(children: list[_Child], stop: threading.Event) -> None:
     with ExitStack() as stack:
-        children = [stack.enter_context(_Child(config_file, number)) for number in range(1, workers + 1)]
+        for child in children:
+            stack.enter_context(child)
         while not stop.wait(_LOOK_SECONDS):
             for child in children:
                 child.keep_alive()
@@ -104,6 +109,12 @@ class _Child:
             _log.warning("worker does not end, killed: nothing acknowledged is lost", worker=self._number)
             process.kill()
             process.wait()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process runs."""
+        process = self._process
+        return process is not None and process.poll() is None
 
     def keep_alive(self) -> None:
         """Start the process, again if it has ended."""

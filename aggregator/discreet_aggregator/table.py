@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from discreet_aggregator.estimate import MetricResult
+    from discreet_aggregator.rotation import KeyUse
     from discreet_aggregator.store.reader import RefusalCount
 
 _METRIC_HEAD = ("metric", "label", "window", "estimate", "95% interval", "devices", "ε", "mechanism", "unit", "status")
+_KEYS_HEAD = ("id", "public key", "policy versions", "from", "until", "private half here", "retire from")
 _REFUSAL_HEAD = ("day", "metric", "reason", "count")
 
 
@@ -36,6 +38,23 @@ def metrics_table(results: Sequence[MetricResult], adjustment: Adjustment = Adju
 def refusals_table(counts: Iterable[RefusalCount]) -> str:
     """One line a day, metric and reason."""
     return _aligned([_REFUSAL_HEAD, *((one.day, one.metric or "-", one.reason, str(one.count)) for one in counts)])
+
+
+def keys_table(uses: Iterable[KeyUse]) -> str:
+    """One line a key; `-` where no policy names it."""
+    lines = [
+        (
+            use.id,
+            use.public_key,
+            ", ".join(map(str, use.versions)) or "-",
+            use.begins or "-",
+            use.ends or "-",
+            use.held,
+            use.retire_from if use.versions else "-",
+        )
+        for use in uses
+    ]
+    return _aligned([_KEYS_HEAD, *lines])
 
 
 def _metric_lines(result: MetricResult) -> Iterator[tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""One worker: a connection to the broker, a store, a pipeline. Policies are loaded again when they change.
+"""One worker: a connection to the broker, a store, a pipeline. Policies and keys may change while it runs.
 
 `run_worker` serves until told to stop. With several workers each is a process of its own
 (`python -m discreet_aggregator.worker CONFIG NUMBER`), kept alive by `service.py`; it ends when
@@ -18,23 +18,20 @@ import structlog
 
 from discreet_aggregator.config import load_config
 from discreet_aggregator.ingest import IngestSettings, ingest
-from discreet_aggregator.keys import load_keys
+from discreet_aggregator.keys import KeyFolder
 from discreet_aggregator.pipeline import Pipeline
 from discreet_aggregator.policies import PolicyFiles
 from discreet_aggregator.signals import stopped_by_signals
 from discreet_aggregator.store.store import Store
+from discreet_aggregator.watch import Watch
 from discreet_contract.broker import backoff_seconds
-from discreet_contract.envelope import encode_key_id
 from discreet_contract.errors import DiscreetError
 from discreet_contract.log import configure_logging
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-
-    from nacl.public import PrivateKey
+    from collections.abc import Callable, Iterator
 
     from discreet_aggregator.config import AggregatorConfig
-    from discreet_aggregator.policies import PolicyShelf
 
 _COUNTS_SECONDS = 60.0
 _LOOK_SECONDS = 2.0
@@ -47,18 +44,15 @@ _log = structlog.get_logger()
 
 def run_worker(config: AggregatorConfig, number: int, stop: threading.Event) -> None:
     """Serve the fleet until `stop` is set. Raises ConfigError, SignatureRefusedError or StoreError at start."""
-    files = PolicyFiles(config.policies, config.roots, config.fleet)
-    shelf = files.load()
-    keys = load_keys(Path(config.keys_dir))
-    _warn_of_closed_envelopes(shelf, keys)
+    watch = Watch(PolicyFiles(config.policies, config.roots, config.fleet), KeyFolder(Path(config.keys_dir)))
     with ExitStack() as stack:
         store = stack.enter_context(Store(config.where))
         store.claim(config.fleet)
         leap_ms = None if config.replay_clock else LONGEST_LEAP_MS
-        pipeline = Pipeline(store, shelf, keys, config.clock(), config.fleet, longest_leap_ms=leap_ms)
+        pipeline = Pipeline(store, watch.shelf, watch.keys, config.clock(), config.fleet, longest_leap_ms=leap_ms)
         stack.enter_context(_every(_COUNTS_SECONDS, lambda: _log.info("counts", **dict(pipeline.totals))))
-        stack.enter_context(_every(_LOOK_SECONDS, _PolicyWatch(files, pipeline, keys).look))
-        _log.info("worker started", policies=len(shelf), keys=len(keys), database=store.name)
+        stack.enter_context(_every(_LOOK_SECONDS, lambda: watch.look(pipeline)))
+        _log.info("worker started", policies=len(watch.shelf), keys=len(watch.keys), database=store.name)
         supervise(config, number, pipeline, stop)
     _log.info("worker stopped", **pipeline.totals)
 
@@ -91,32 +85,6 @@ def supervise(config: AggregatorConfig, number: int, pipeline: Pipeline, stop: t
             faults += 1
 
 
-class _PolicyWatch:
-    """Puts new releases on the shelf while the service runs; what cannot be loaded changes nothing."""
-
-    def __init__(self, files: PolicyFiles, pipeline: Pipeline, keys: Mapping[bytes, PrivateKey]) -> None:
-        self._files = files
-        self._pipeline = pipeline
-        self._keys = keys
-        self._trouble = ""
-
-    def look(self) -> None:
-        """Load again if a log has another head: a copy that is still under way is tried again."""
-        if not self._files.have_changed():
-            return
-        try:
-            shelf = self._files.load()
-        except DiscreetError as exc:
-            if str(exc) != self._trouble:
-                _log.error("policies not loaded, the former ones stay", problem=str(exc), next_step=exc.hint)
-            self._trouble = str(exc)
-            return
-        self._trouble = ""
-        self._pipeline.use(shelf)
-        _warn_of_closed_envelopes(shelf, self._keys)
-        _log.info("policies loaded", policies=len(shelf))
-
-
 @contextmanager
 def _every(period_seconds: float, act: Callable[[], None]) -> Iterator[None]:
     """Call `act` now and then, in a thread of its own, until the block ends."""
@@ -136,17 +104,6 @@ def _every(period_seconds: float, act: Callable[[], None]) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
-
-
-def _warn_of_closed_envelopes(shelf: PolicyShelf, keys: Mapping[bytes, PrivateKey]) -> None:
-    """A policy that seals to a key we do not hold is legal (keys are rotated), but seldom meant."""
-    declared = {(key.id, key.public_key) for policy in shelf.values() for key in policy.policy.aggregator.keys}
-    for key_id, public_key in sorted(declared):
-        held = keys.get(encode_key_id(key_id))
-        if held is None:
-            _log.warning("key missing", key_id=key_id, hint="envelopes sealed to it wait until its file is in keys_dir")
-        elif held.public_key.encode().hex() != public_key:
-            _log.warning("key differs", key_id=key_id, hint="the policy names another public key under this id")
 
 
 def _stop_when_orphaned(stop: threading.Event) -> None:

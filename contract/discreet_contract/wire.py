@@ -88,13 +88,13 @@ _report_decoder = msgspec.msgpack.Decoder(Report)
 _receipts_decoder = msgspec.msgpack.Decoder(tuple[Receipt, ...])
 
 
-def encode_report(report: Report, *, overhead: int) -> bytes:
-    """MessagePack of `report`, padded so that it plus `overhead` bytes is one of ENVELOPE_SIZES."""
+def encode_report(report: Report, *, overhead: int, at_least: int = ENVELOPE_SIZES[0]) -> bytes:
+    """MessagePack of `report`, padded so that with `overhead` it has one of ENVELOPE_SIZES, at least that one."""
     fields = [getattr(report, name) for name in report.__struct_fields__[:-1]]
     body = b"\x9b" + b"".join(msgspec.msgpack.encode(field) for field in fields)
     fixed = len(body) + 3 + overhead  # 3: padding is always written as bin 16, so every length can be reached
     for size in ENVELOPE_SIZES:
-        if fixed <= size:
+        if max(fixed, at_least) <= size:
             filler = size - fixed
             return body + b"\xc5" + filler.to_bytes(2, "big") + bytes(filler)
     raise MalformedError(
@@ -150,6 +150,11 @@ def policy_topic(fleet: str) -> str:
 def time_topic(fleet: str) -> str:
     """Where the aggregator says what time it is."""
     return f"discreet/{WIRE_VERSION}/{fleet}/time"
+
+
+def resend_topic(fleet: str) -> str:
+    """Where the aggregator asks for reports again; retained."""
+    return f"discreet/{WIRE_VERSION}/{fleet}/resend"
 
 
 def receipts_topic(fleet: str, bucket: str) -> str:

@@ -2,7 +2,7 @@
 
 Everything in one run, in turn (each contender once, then all of them again, …), so that a drifting machine moves all;
 medians of RUNS. Then, apart so that no rate is spoilt, one pass under a profile and one under a steady load. Prints
-Markdown; `--facts` writes all that was measured, `--save` what `scripts/plan-capacity` plans with.
+Markdown; `--facts` writes all that was measured, `--save` what `scripts/plan-capacity` and docs/ingest.md take.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ingest_server import database, load_average
 from ingest_tables import Bare, Drained, Measurement, figures, growth, growth_figures, tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from ingest_grow import Grown
 
@@ -68,7 +68,7 @@ def _compare(folder: Path, arguments: argparse.Namespace, kind: str) -> None:
     if arguments.facts:
         arguments.facts.write_text(json.dumps(asdict(measured), indent=1) + "\n", encoding="utf-8")
     if arguments.save:
-        save(figures(measured))
+        save(figures(measured) | {"tables": {"compare": tables(measured)}})
     print(tables(measured))
 
 
@@ -88,7 +88,7 @@ def _grow(folder: Path, arguments: argparse.Namespace) -> None:
     if arguments.picture:
         arguments.picture.write_text(draw(grown), encoding="utf-8")
     if arguments.save:
-        save(growth_figures(grown))
+        save(growth_figures(grown) | {"tables": {"grow": growth(grown)}})
     print(growth(grown))
 
 
@@ -107,7 +107,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", nargs="+", type=int, default=list(WORKERS))
     parser.add_argument("--quick", action="store_true", help="a smoke test of one small run; its figures mean nothing")
     parser.add_argument("--facts", type=Path, help="write every measurement as JSON")
-    parser.add_argument("--save", action="store_true", help=f"keep what plans are made from in {SAVED.name}")
+    parser.add_argument("--save", action="store_true", help=f"keep tables and what plans are made from in {SAVED.name}")
     parser.add_argument("--grow", type=int, metavar="MILLIONS", help="instead: what do millions of ids change?")
     parser.add_argument("--step", type=int, default=1_000_000, help="a row of --grow each so many reports")
     parser.add_argument("--picture", type=Path, help="draw --grow as SVG")
@@ -128,18 +128,18 @@ def _measure(runs: Runs, arguments: argparse.Namespace, facts: dict[str, object]
         drained += [runs.drain(case) for case in cases]
         loads.append(load_average())
         print(f"run {number + 1} of {arguments.runs} done", file=sys.stderr)
-    profiled = [runs.profile(store) for store in arguments.stores]
+    profiled = [runs.profile(case) for case in cases]
     waited = [runs.wait(store, arguments.steady, STEADY_PER_SECOND) for store in arguments.stores]
     facts |= {"loads": loads, "runs": arguments.runs}
     return Measurement(arguments.reports, facts, drained, bare, profiled, waited)
 
 
-def save(what: dict[str, dict[str, float]]) -> None:
-    """Put figures beside those that are kept already; a figure of the same name is replaced."""
+def save(what: Mapping[str, Mapping[str, float | str]]) -> None:
+    """Put figures and tables beside those that are kept already; what has the same name is replaced."""
     kept = json.loads(SAVED.read_text(encoding="utf-8")) if SAVED.exists() else {}
     for name, own in what.items():
-        kept[name] = kept.get(name, {}) | own
-    SAVED.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        kept[name] = kept.get(name, {}) | dict(own)
+    SAVED.write_text(json.dumps(kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

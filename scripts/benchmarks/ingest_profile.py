@@ -1,4 +1,4 @@
-"""The aggregator under a sampling profile: ingest_profile.py CONFIG OUT, ended like the service itself.
+"""One worker under a sampling profile: ingest_profile.py CONFIG OUT NUMBER; ends when its standard input does.
 
 Every millisecond the running function is looked at, and the CPU and wall time since the last look are its step's: a
 call into C that outlasts many looks loses none of its time. What a look costs is charged to the step it looked at,
@@ -121,20 +121,19 @@ def _step(stack: list[tuple[str, str]]) -> str:
 
 
 def main() -> None:
-    """Run the service until it is ended, then write what was seen."""
-    from discreet_aggregator.config import load_config
-    from discreet_aggregator.service import run
+    """Run the worker until it is ended, then write what was seen."""
+    from discreet_aggregator import worker
 
-    config, out = map(Path, sys.argv[1:])
+    config, out, number = sys.argv[1:]
     sampler = Sampler()
     sampler.start()
     try:
-        run(load_config(config), config)
+        worker.main(config, number)
     finally:
         sampler.stop()
         top = dict(sampler.functions.most_common(40))
         said = {"cpu": dict(sampler.cpu), "wall": dict(sampler.wall), "functions": top}
-        out.write_text(json.dumps(said, indent=1), encoding="utf-8")
+        Path(out).write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

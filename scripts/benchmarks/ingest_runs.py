@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,15 +76,14 @@ class Runs:
                 pids.append(self._server().pid)
             return replace(_watch(case, server, len(self._envelopes), pids), queue_bytes=broker.queue_bytes)
 
-    def profile(self, store: str) -> Profiled:
-        """The same with one worker under the profile."""
-        with self._filled(Case(store, 1)) as (server, _):
-            out = server.folder / "profile.json"
-            command = [sys.executable, str(HERE / "ingest_profile.py"), str(server.config), str(out)]
-            with server.running(wait=False, command=command), server.counting() as accepted:
+    def profile(self, case: Case) -> Profiled:
+        """The same with every worker under the profile."""
+        with self._filled(case) as (server, _):
+            with server.profiled() as files, server.counting() as accepted:
                 _await_all(accepted, len(self._envelopes), server)
-            said = json.loads(out.read_text(encoding="utf-8"))
-        return Profiled(store=store, reports=len(self._envelopes), **said)
+            said = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+        sums = {name: dict(sum((Counter(one[name]) for one in said), Counter())) for name in said[0]}
+        return Profiled(store=case.store, workers=case.workers, reports=len(self._envelopes), **sums)
 
     def wait(self, store: str, reports: int, per_second: float) -> Waited:
         """Receipts for a part of the fleet that sends at a steady pace."""

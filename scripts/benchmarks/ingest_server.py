@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,12 @@ from agent_process import TICKS, own_line
 from ingest_fleet import FLEET
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from ingest_fleet import Fleet
 
 TESTS_LIB = Path(__file__).resolve().parents[2] / "tests" / "_lib"
+PROFILE = Path(__file__).resolve().with_name("ingest_profile.py")
 _PATIENCE_SECONDS = 60.0
 
 
@@ -65,15 +66,29 @@ class Server:
         self.config.write_text("\n".join(lines), encoding="utf-8")
 
     @contextmanager
-    def running(self, *, wait: bool = True, command: Sequence[str] = ()) -> Iterator[int]:
+    def running(self, *, wait: bool = True) -> Iterator[int]:
         """Start it; yields its process id, once all workers are subscribed where `wait` says so. Ended gently."""
         ready = self._times_ready() + self.workers
-        usual = ["discreet", "aggregator", "run", "--config", str(self.config)]
-        with subprocess.Popen(command or usual, stderr=self.log.open("ab")) as process:
+        with self._process(["discreet", "aggregator", "run", "--config", str(self.config)]) as process:
+            if wait:
+                self.wait_until(lambda: self._times_ready() >= ready, "subscribed", process)
+            yield process.pid
+
+    @contextmanager
+    def profiled(self) -> Iterator[list[Path]]:
+        """Start its workers without whoever looks after them, each under the profile; yields what they will write."""
+        files = [self.folder / f"profile-{number}.json" for number in range(1, self.workers + 1)]
+        with ExitStack() as stack:
+            for number, file in enumerate(files, start=1):
+                command = [sys.executable, str(PROFILE), str(self.config), str(file), str(number)]
+                stack.enter_context(self._process(command))
+            yield files
+
+    @contextmanager
+    def _process(self, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+        with subprocess.Popen(command, stderr=self.log.open("ab"), stdin=subprocess.PIPE) as process:
             try:
-                if wait:
-                    self.wait_until(lambda: self._times_ready() >= ready, "subscribed", process)
-                yield process.pid
+                yield process
             finally:
                 process.send_signal(signal.SIGTERM)
                 try:

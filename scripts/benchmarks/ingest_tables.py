@@ -54,9 +54,10 @@ class Bare:
 
 @dataclass(frozen=True, slots=True)
 class Profiled:
-    """One worker over a full queue under the profile: seconds by step, and CPU seconds of the hungriest functions."""
+    """A full queue under the profile: seconds by step, and CPU seconds of the hungriest functions, of all workers."""
 
     store: str
+    workers: int
     reports: int
     cpu: dict[str, float]
     wall: dict[str, float]
@@ -131,7 +132,7 @@ def figures(measured: Measurement) -> dict[str, dict[str, float]]:
 
 def _of_profile(measured: Measurement, store: str) -> dict[str, float]:
     """How long a report keeps the one writer's lock."""
-    one = next(one for one in measured.profiled if one.store == store)
+    one = next(one for one in measured.profiled if (one.store, one.workers) == (store, 1))
     held = sum(one.wall.get(step, 0.0) for step in TRANSACTION)
     return {"transaction_us": round(held / one.reports * 1e6, 1)}
 
@@ -195,19 +196,26 @@ def _target(what: str, least: float, value: float) -> str:
 
 
 def _profiles(measured: Measurement) -> Iterator[str]:
-    yield (
-        "| µs / report of one worker, by step | "
-        + " | ".join(f"{one.store}: CPU | {one.store}: wall" for one in measured.profiled)
-        + " |"
-    )
-    yield "| --- " * (1 + 2 * len(measured.profiled)) + "|"
-    for step in (*STEPS, ""):
-        cells = []
-        for one in measured.profiled:
-            for by_step in (one.cpu, one.wall):
-                seconds = by_step.get(step, 0.0) if step else sum(by_step.values())
-                cells.append(f"{seconds / one.reports * 1e6:.1f}")
-        yield f"| {step or '**all**'} | {' | '.join(cells)} |"
+    """CPU by step; wall time only where it is another matter: waiting for the one writer's lock, and for the disk."""
+    yield f"| CPU µs / report | {' | '.join(_named(one) for one in measured.profiled)} |"
+    yield "| --- " * (1 + len(measured.profiled)) + "|"
+    for step in STEPS:
+        yield f"| {step} | {' | '.join(_micros(one, one.cpu.get(step, 0.0)) for one in measured.profiled)} |"
+    yield f"| **all** | {' | '.join(_micros(one, sum(one.cpu.values())) for one in measured.profiled)} |"
+    waits = ("wait for the lock", "commit")
+    for step in waits:
+        yield f"| {step}, wall | {' | '.join(_micros(one, one.wall.get(step, 0.0)) for one in measured.profiled)} |"
+    held = (sum(one.wall.get(step, 0.0) for step in TRANSACTION) for one in measured.profiled)
+    cells = (_micros(one, seconds) for one, seconds in zip(measured.profiled, held, strict=True))
+    yield f"| lock held, wall | {' | '.join(cells)} |"
+
+
+def _named(one: Profiled) -> str:
+    return f"{one.store}, {one.workers} worker{'s' * (one.workers > 1)}"
+
+
+def _micros(one: Profiled, seconds: float) -> str:
+    return f"{seconds / one.reports * 1e6:.1f}"
 
 
 def _waits(measured: Measurement) -> Iterator[str]:
@@ -248,8 +256,14 @@ def _grown_row(one: Grown) -> str:
 
 def growth_figures(grown: Sequence[Grown]) -> dict[str, dict[str, float]]:
     """Per report, by store: what a plan for more devices is made from."""
-    last = {one.shape: one for one in grown if one.shape in {"SQLite", "PostgreSQL"}}
-    return {
-        shape: {"archive_bytes": round(one.archive_bytes, 1), "dedupe_bytes": round(one.dedupe_bytes, 1)}
-        for shape, one in last.items()
-    }
+    figures: dict[str, dict[str, float]] = {}
+    for shape in ("SQLite", "PostgreSQL"):
+        own = [one for one in grown if one.shape == shape]
+        if len(own) > 1:
+            more_cpu, more_ids = own[-1].cpu_us - own[0].cpu_us, own[-1].reports - own[0].reports
+            figures[shape] = {
+                "archive_bytes": round(own[-1].archive_bytes, 1),
+                "dedupe_bytes": round(own[-1].dedupe_bytes, 1),
+                "lookup_us_per_million": round(max(0.0, more_cpu / more_ids * 1e6), 3),
+            }
+    return figures

@@ -8,7 +8,7 @@ rates is the one on which every window length ends together, and its reports com
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 DAY = 86_400
 YEAR = 365 * DAY
@@ -22,6 +22,7 @@ PING_BYTES = 2  # each way
 KEEPALIVE_SECONDS = 30
 BEACON_BYTES = 1 + 1 + 2 + 27 + 1 + 87  # the signed time: a message without packet id, its topic, its content
 BEACON_SECONDS = 300
+FILTER_BYTES = 2  # of a worker's memory for each known id (docs/decisions/0025)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,18 @@ class Figures:
     transaction_us: float  # of wall time between begin and commit: one writer at a time
     archive_bytes: float
     dedupe_bytes: float
+    lookup_us_per_million: float  # what a million more known ids add to a report: one more filter is asked for each run
     queue_bytes: float  # of the broker's memory, an envelope of 256 bytes included
+
+    def with_known(self, ids: float) -> Figures:
+        """The same where so many ids are known: looking one up is in the transaction and in the worker's time."""
+        more = self.lookup_us_per_million * ids / 1e6
+        return replace(
+            self,
+            reports_per_second=1e6 / (1e6 / self.reports_per_second + more),
+            worker_cpu_us=self.worker_cpu_us + more,
+            transaction_us=self.transaction_us + more,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +96,9 @@ class Capacity:
     connections: float
     pings_per_second: float
     receipts_per_device_day: float  # bytes of others' receipts that reach each connected device
+    worker_reports_per_second: float  # with all ids known that are at the peak
     workers: int
+    worker_memory_bytes: float  # of each, for its filters
     writer_share: float  # of the one writer's time at the peak; 1 or more cannot work
     shortest_spread_seconds: float  # that one database's writer can keep up with
     queue_bytes: float  # in the broker, after an outage at the peak
@@ -104,6 +118,8 @@ class Capacity:
 
 def plan(load: Load, figures: Figures, prices: Prices, *, headroom: float = 0.5) -> Capacity:
     """Everything from the one report; `headroom` is the share of a worker's measured rate that is counted on."""
+    known = _ids_at_peak(load)
+    figures = figures.with_known(known)
     a_second = sum(load.devices / series.window_seconds for series in load.series)
     together = load.devices * len(load.series)
     peak = together / load.spread_seconds
@@ -113,7 +129,7 @@ def plan(load: Load, figures: Figures, prices: Prices, *, headroom: float = 0.5)
     cpu_us = figures.worker_cpu_us + figures.broker_cpu_us + figures.database_cpu_us
     yearly = a_second * YEAR
     archive, sums = yearly * figures.archive_bytes, _sums_per_year(load)
-    dedupe = _ids_at_peak(load) * figures.dedupe_bytes
+    dedupe = known * figures.dedupe_bytes
     cores = max(1, math.ceil(peak * cpu_us / 1e6 / headroom))
     storage_gb = (archive / 2 + sums / 2 + dedupe) / 1e9  # mean over the year in which it grows
     return Capacity(
@@ -126,6 +142,8 @@ def plan(load: Load, figures: Figures, prices: Prices, *, headroom: float = 0.5)
         connections=load.devices * load.online,
         pings_per_second=load.devices * load.online / KEEPALIVE_SECONDS,
         receipts_per_device_day=a_second * DAY * (RECEIPT_BYTES / load.receipt_buckets),
+        worker_reports_per_second=figures.reports_per_second,
+        worker_memory_bytes=known * FILTER_BYTES,
         workers=max(1, math.ceil(peak / (figures.reports_per_second * headroom))),
         writer_share=peak * figures.transaction_us / 1e6,
         shortest_spread_seconds=together * figures.transaction_us / 1e6 / headroom,

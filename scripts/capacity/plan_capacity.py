@@ -181,7 +181,10 @@ def _rows(load: Load, figures: Figures, found: Capacity) -> Iterator[tuple[str, 
     yield "receipts to devices, a day: to all connected ones of a bucket", _bytes(found.receipts_bytes_per_day)
     yield "the same, to one connected device", _bytes(found.receipts_per_device_day)
     yield "time and ping answers to devices, a day", _bytes(found.standing_bytes_per_day)
-    yield f"workers at the peak ({figures.reports_per_second:,.0f} reports/s each, measured)", f"{found.workers}"
+    measured, expected = figures.reports_per_second, found.worker_reports_per_second
+    yield f"reports a second of one worker ({measured:,.0f} measured with few ids known)", f"{expected:,.0f}"
+    yield "workers at the peak", f"{found.workers}"
+    yield "memory of each for filters of known ids", _bytes(found.worker_memory_bytes)
     yield "share of the one writer's time at the peak", f"{found.writer_share:.1%}"
     yield "shortest spread that the writer keeps up with", _time(found.shortest_spread_seconds)
     outage = _time(load.outage_seconds)

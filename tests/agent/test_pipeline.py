@@ -253,6 +253,18 @@ def test_reports_past_the_horizon_are_given_up_and_counted(bench, device):
     assert device.store.ledger.verify() == 3
 
 
+@pytest.mark.parametrize("size", [256, 512, 1024, 4096])
+def test_no_envelope_is_smaller_than_the_policy_pads_to(bench, size):
+    """So that a fleet whose longest report needs a greater class can send them all alike."""
+    bench.policy = make_policy(edits=(("receipt_buckets: 16", f"receipt_buckets: 16\npadding: {size}"),))
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(CLOSING)
+    assert device.pipeline.close_windows() == 3
+
+    assert {len(row.envelope) for row in device.store.outbox.due(2**60, 10)} == {size}
+
+
 def test_the_spread_delays_within_its_bounds(bench):
     """Each report waits a random while, none longer than the policy says."""
     bench.policy = make_policy(spread="10m")

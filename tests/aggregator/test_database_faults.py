@@ -14,58 +14,15 @@ from discreet_aggregator.store.seen import Bounds
 from discreet_aggregator.store.store import Store
 from discreet_contract.errors import RetryableError, StoreError
 from discreet_contract.wire import Verdict
+from failing_database import Failing
 from needs import need
 from postgres import Server, find_binaries
-
-FOREVER = 10**9
-
-
-class Failing:
-    """A database that fails before the n-th call, or after it if `late`; counts calls."""
-
-    def __init__(self, where: str) -> None:
-        self._database = find_database(where)
-        self.name = self._database.name
-        self.calls = 0
-        self.fail_at = FOREVER
-        self.late = False
-
-    def exists(self):
-        return self._database.exists()
-
-    def connect(self, *, read_only=False):
-        return FailingConnection(self, self._database.connect(read_only=read_only))
-
-
-class FailingConnection:
-    """Every method of the real one, and a fault where the test wants it."""
-
-    def __init__(self, owner: Failing, connection) -> None:
-        self._owner = owner
-        self._connection = connection
-
-    def __getattr__(self, name):
-        method = getattr(self._connection, name)
-        if name in {"close", "rollback", "is_usable"}:
-            return method
-
-        def call(*arguments):
-            self._owner.calls += 1
-            fails = self._owner.calls == self._owner.fail_at
-            if fails and not self._owner.late:
-                raise RetryableError("planted", hint="none")
-            result = method(*arguments)
-            if fails:
-                raise RetryableError("planted", hint="none")
-            return result
-
-        return call
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
 def test_a_fault_at_every_statement(fleet, where, late):
     """Batch after batch, a fault at each call in turn, among them commits whose answer is lost: sums are exact."""
-    database = Failing(where)
+    database = Failing(where, lambda: RetryableError("planted", hint="none"))
     database.late = late
     count = 0
     with Store(database, bounds=Bounds(young_ids=30, young_runs=3, tier_runs=2, full_ids=100)) as store:
@@ -76,7 +33,7 @@ def test_a_fault_at_every_statement(fleet, where, late):
             with suppress(RetryableError):
                 pipeline.process(envelopes)
                 pipeline.tend()
-            database.fail_at = FOREVER
+            database.fail_at = None
             receipts = fleet.receipts(pipeline.process(envelopes))
             assert [receipt.verdict for receipt in receipts] == [Verdict.ACCEPTED] * 3
             pipeline.tend()

@@ -14,6 +14,12 @@ from discreet_contract.wire import Verdict, reports_topic
 REPORTS = 200
 
 
+@pytest.fixture
+def where(where_served):
+    """Both databases in slow runs, SQLite always."""
+    return where_served
+
+
 def command(config, *words):
     done = subprocess.run(
         [DISCREET, "aggregator", *words, "--config", str(config)],

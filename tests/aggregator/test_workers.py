@@ -16,6 +16,12 @@ from discreet_contract.wire import reports_topic
 REPORTS = 300
 
 
+@pytest.fixture
+def where(where_served):
+    """Both databases in slow runs, SQLite always."""
+    return where_served
+
+
 def children(parent):
     """Processes that a supervisor started and that still run."""
     found = []

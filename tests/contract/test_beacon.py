@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from nacl.public import PrivateKey
 from nacl.signing import VerifyKey
 
-from discreet_contract.beacon import _edwards, make_beacon, read_beacon
+from discreet_contract.beacon import make_beacon, read_beacon
 from discreet_contract.errors import SignatureRefusedError
 from discreet_contract.policy.model import AggregatorKey
+from discreet_contract.xeddsa import _edwards
 
 NOW = 1_700_006_400_123
 FROM, UNTIL = 1_577_836_800_000, 1_893_456_000_000  # of `listed` keys

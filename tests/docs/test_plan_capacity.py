@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -27,6 +27,7 @@ FIGURES = Figures(
     transaction_us=50.0,
     archive_bytes=60.0,
     dedupe_bytes=20.0,
+    lookup_us_per_million=0.0,
     queue_bytes=400.0,
 )
 
@@ -90,6 +91,15 @@ def test_storage():
     assert found.dedupe_bytes_peak == pytest.approx(10e6 * 20)
     assert found.sums_bytes_per_year == pytest.approx(36_500)
     assert found.queue_bytes == pytest.approx(1000 * 3600 * 400)
+
+
+def test_known_ids_slow_a_worker_down():
+    """Ten million known ids at 50 µs a million add 500 µs: 1,000/s become 667/s; the filters take 20 MB."""
+    found = plan(load(), replace(FIGURES, lookup_us_per_million=50.0), Prices())
+    assert found.worker_reports_per_second == pytest.approx(1000 / 1.5)
+    assert found.workers == 3
+    assert found.writer_share == pytest.approx(1000 * 550e-6)
+    assert found.worker_memory_bytes == pytest.approx(20e6)
 
 
 def test_two_cadences():

@@ -26,3 +26,19 @@ def test_the_ingest_bench_counts_every_report(tmp_path):
     assert {one["name"] for one in said["bare"]} == {"drain", "unseal", "receipts", "insert SQLite"}
     assert all(one["seconds"] > 0 for one in said["bare"])
     assert "of the serial bound" in done.stdout
+
+
+def test_growth_is_measured_and_drawn(tmp_path):
+    """A few thousand ids into each shape: every copy is known for what it is, and each shape has its curves."""
+    facts, picture = tmp_path / "facts.json", tmp_path / "ingest.svg"
+    options = ["--grow", "4", "--step", "1000", "--stores", "SQLite", "--facts", facts, "--picture", picture]
+    command = [sys.executable, INGEST, *options, "--folder", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(facts.read_text())
+    assert [(one["shape"], one["reports"]) for one in said] == [
+        *(("SQLite", reports) for reports in (1000, 2000, 3000, 4000)),
+        ("SQLite, one B-tree", 1000),
+    ]
+    assert all(one["dedupe_bytes"] > 17 for one in said)
+    assert picture.read_text().count("<polyline") == 6

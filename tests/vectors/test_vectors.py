@@ -20,6 +20,7 @@ from discreet_contract.policy.model import AggregatorKey
 from discreet_contract.policy.obey import Trust, judge
 from discreet_contract.policy.plan import plan_metrics
 from discreet_contract.policy.release import sign_policy, verify_policy
+from discreet_contract.resend import Resend, read_resend
 from discreet_contract.wire import (
     ENVELOPE_SIZES,
     Receipt,
@@ -33,6 +34,7 @@ from discreet_contract.wire import (
     receipt_tag,
     receipts_topic,
     reports_topic,
+    resend_topic,
     time_topic,
 )
 from policies import parsed
@@ -72,6 +74,7 @@ def test_every_vector_says_what_a_change_of_it_needs():
         "bundle",
         "mechanisms",
         "beacon",
+        "resend",
         "peers",
         "assignment",
     }
@@ -148,6 +151,16 @@ def test_beacon():
 
     assert read_beacon(bytes.fromhex(given["beacon"]), given["fleet"], [key]) == given["time_ms"]
     assert time_topic(given["fleet"]) == given["topic"]
+
+
+def test_resend():
+    """A request signed on another day is still read, under the public key that a policy names."""
+    given = vector("resend")
+    key = AggregatorKey(id=given["key_id"], public_key=given["public_key"], from_="2020-01-01", until="2030-01-01")
+    asked = Resend(given["time_ms"], given["from_start"], given["reason"])
+
+    assert read_resend(bytes.fromhex(given["request"]), given["fleet"], [key]) == asked
+    assert resend_topic(given["fleet"]) == given["topic"]
 
 
 def test_policy():

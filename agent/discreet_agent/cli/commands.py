@@ -1,4 +1,4 @@
-"""`discreet agent`: on, off, run, status, emit, sent, ledger, policies; the others stand in the modules beside it."""
+"""`discreet agent`: on, off, run, status, ledger, policies; the others stand in the modules beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from discreet_agent.cli import data, personal, quarantine, trials
+from discreet_agent.cli import data, personal, quarantine, sent, trials
 from discreet_agent.cli.emit import emit
 from discreet_agent.cli.options import config_option, json_option, policy_in_force
 from discreet_agent.cli.table import show_table
@@ -104,31 +104,6 @@ def status_command(config: Path | None, *, as_json: bool) -> None:
 
     answer = ask(load_settings(config).socket, b'{"query": "status"}')
     click.echo(json.dumps(answer) if as_json else "\n".join(_status_lines(answer)))
-
-
-@agent.command()
-@config_option
-@json_option
-def sent(config: Path | None, *, as_json: bool) -> None:
-    """Show every report that left or waits to leave.
-
-    What each one says; with --json also its exact bytes.
-
-    \b
-    Example:
-      discreet agent sent
-    """
-    from discreet_agent.status import describe_sent
-    from discreet_agent.store.outbox import Outbox
-
-    settings = load_settings(config)
-    rows = describe_sent(Outbox(_read_only(settings)))
-    if as_json:
-        click.echo(json.dumps({"sent": rows}))
-        return
-    show_table(
-        rows, ("window_start", "metric", "mechanism", "says", "state", "envelope_bytes"), empty="nothing was sent"
-    )
 
 
 @agent.command()
@@ -263,7 +238,8 @@ def _stored_lines(answer: dict[str, Any]) -> list[str]:
         f"raw       {answer['raw']['events']} events in {answer['raw']['blocks']} blocks",
         f"database  {answer['database_bytes']} bytes",
         f"retention {answer['forgetting']}",
-        f"waiting   {answer['reports_waiting']} reports without receipt",
+        f"waiting   {answer['reports_waiting']} reports without receipt, {answer['outbox']['bytes']} bytes",
+        f"outbox    {answer['outbox']['says']}",
         f"budget    ε {answer['epsilon_spent']:g} spent, {answer['epsilon_reserved']:g} reserved for open windows",
     ]
     if answer["last_refusal"]:
@@ -282,6 +258,8 @@ def _stored_lines(answer: dict[str, Any]) -> list[str]:
 
 _IN_OTHER_MODULES: tuple[click.Command, ...] = (
     emit,
+    sent.preview,
+    sent.sent,
     data.purge,
     data.export_command,
     data.forgotten,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+from discreet_agent.outbox_bounds import bound_reached
 from discreet_agent.reserve import Reserve
 from discreet_agent.schedule import Due, draw_number, due_windows, first_window
 from discreet_agent.seal import Subject, seal, valid_key
@@ -24,6 +25,7 @@ from discreet_contract.policy.dimensions import FACTS, arm_dimension, names_arm
 if TYPE_CHECKING:
     from discreet_agent.budget_clock import BudgetClock
     from discreet_agent.event import BoundedValue, NoisedValue
+    from discreet_agent.outbox_bounds import OutboxBound
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.trials import Trials
     from discreet_agent.store.head import Halted, HeadKeeper
@@ -46,6 +48,8 @@ class Closing:
         self._time = time
         self._trials = trials
         self._counted_halt: Halt | None = None
+        self._waiting: set[str] = set()  # metrics with a window that found no room in the outbox, this time
+        self._counted_full: OutboxBound | None = None
         self.adopt(device)
 
     def adopt(self, device: Device) -> None:
@@ -82,12 +86,16 @@ class Closing:
             return 0
         following = self._begin_windows(now_ms, wall_ms)
         reports = 0
+        self._waiting = set()
         for due in due_windows(self._device.policy, following, now_ms):
+            if all(self._waits_for_room(plan, due.start) for plan in due.plans):
+                continue
             with self._store.transaction():
                 reports += sum(self._close(plan, due, key, wall_ms) for plan in due.plans)
                 self._time.save()
         self._time.keep()
         self._head.follow()
+        self._note_full()
         return reports
 
     def _leave_the_gone(self) -> None:
@@ -117,8 +125,32 @@ class Closing:
                 self._store.count("releases_halted", halted.reason.value)
         self._counted_halt = None if halted is None else halted.reason
 
+    def _waits_for_room(self, plan: MetricPlan, start: int) -> bool:
+        """Whether this window would be charged and the outbox is full: it waits, and so do the metric's later ones."""
+        if plan.name in self._waiting:
+            return True
+        ledger = self._store.ledger
+        is_settled = ledger.holds(plan.name, start) or ledger.refusal(plan.name, start) is not None
+        if is_settled or not self._reserve.is_on_turn(plan, start) or self._bound_reached() is None:
+            return False
+        self._waiting.add(plan.name)
+        return True
+
+    def _bound_reached(self) -> OutboxBound | None:
+        return bound_reached(self._device.rules.outbox, self._store.outbox.size())
+
+    def _note_full(self) -> None:
+        """Count when windows begin to wait for room, and at each start that finds them waiting."""
+        bound = self._bound_reached() if self._waiting else None
+        if bound is not None and bound is not self._counted_full:
+            with self._store.transaction():
+                self._store.count("outbox_full", bound.value)
+        self._counted_full = bound
+
     def _close(self, plan: MetricPlan, due: Due, key: AggregatorKey, now_ms: int) -> int:
         """Close one window of one metric, inside the transaction. A window is charged and drawn once, or never."""
+        if self._waits_for_room(plan, due.start):
+            return 0
         reports = 0
         tallies = self._store.tallies
         self._store.count("windows_expired", plan.name, by=due.expired[plan.name])

@@ -12,7 +12,7 @@ from discreet_agent.known_ids import WINDOW_SECONDS
 from discreet_agent.schedule import give_up_before
 from discreet_agent.store.deletions import Deletion, Why
 from discreet_agent.store.keys import fingerprint
-from discreet_contract.durations import grain, seconds
+from discreet_contract.durations import grain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from discreet_agent.steps.device import Device
     from discreet_agent.steps.enriched import Enriched
     from discreet_agent.steps.layer import RawLayer
+    from discreet_agent.steps.sending import Sending
     from discreet_agent.store.raw import KeptBucket
     from discreet_agent.store.store import Store
 
@@ -32,10 +33,13 @@ LONGEST_PASS_SECONDS = 60
 class Forgetting:
     """Forgets under one policy after another."""
 
-    def __init__(self, device: Device, store: Store, layer: RawLayer, enriched: Enriched, time: BudgetClock) -> None:
+    def __init__(
+        self, device: Device, store: Store, layer: RawLayer, enriched: Enriched, sending: Sending, time: BudgetClock
+    ) -> None:
         self._store = store
         self._layer = layer
         self._enriched = enriched
+        self._sending = sending
         self._time = time
         self.adopt(device)
 
@@ -56,6 +60,7 @@ class Forgetting:
         yield from self._delete_doomed()
         self._forget_derived()
         yield 0
+        yield from self._sending.give_up_old(self._time.now_ms())
         while self._store.give_back(STEP_PAGES):
             yield 0
         self._store.truncate_log()
@@ -147,14 +152,8 @@ class Forgetting:
             self._store.tallies.keep_only(self._plans)
             for plan in self._plans.values():
                 too_late = give_up_before(policy, plan, now_ms)
-                given_up = self._store.outbox.give_up(plan.name, too_late, now_ms)
-                self._store.count("reports_given_up", plan.name, by=given_up)
                 self._store.tallies.drop(plan.name, too_late - 1)  # kept this long only where no key was valid
                 self._store.ledger.forget_refusals(plan.name, too_late)
-            horizon_ms = seconds(policy.late_horizon) * 1000
-            given_up = self._store.outbox.give_up_others(self._plans, now_ms - horizon_ms, now_ms)
-            self._store.count("reports_given_up", "METRIC_LEFT_THE_POLICY", by=given_up)
-            self._store.outbox.forget_sent(now_ms - horizon_ms)
             self._store.quarantine.forget(self._layer.clock.now_ms() // 1000)
             dropped = self._store.seen.forget(self._layer.clock.now_ms() // 1000 - WINDOW_SECONDS)
             self._store.count("retractions_forgotten_early", by=dropped)

@@ -347,4 +347,38 @@ MIGRATIONS: tuple[tuple[str, str], ...] = (
         ALTER TABLE features ADD COLUMN floor INTEGER NOT NULL DEFAULT 0;
         """,
     ),
+    (
+        "0013_sent",
+        """
+        -- How often it was handed to the broker since this migration, and when by this device's clock. NULL: never.
+        ALTER TABLE outbox ADD COLUMN times_sent INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE outbox ADD COLUMN first_sent_ms INTEGER;
+        ALTER TABLE outbox ADD COLUMN last_sent_ms INTEGER;
+        CREATE INDEX outbox_by_due ON outbox (not_before_ms);
+        CREATE INDEX outbox_by_window ON outbox (metric, window_start);
+
+        -- NULL in what was settled before this migration, which cannot be sent again.
+        ALTER TABLE sent ADD COLUMN receipt_key BLOB;
+        ALTER TABLE sent ADD COLUMN receipt_buckets INTEGER;
+        ALTER TABLE sent ADD COLUMN created_at_ms INTEGER;
+        ALTER TABLE sent ADD COLUMN times_sent INTEGER NOT NULL DEFAULT 0;
+        ALTER TABLE sent ADD COLUMN first_sent_ms INTEGER;
+        ALTER TABLE sent ADD COLUMN last_sent_ms INTEGER;
+        CREATE INDEX sent_by_settled ON sent (settled_at_ms);
+        CREATE INDEX sent_by_window ON sent (metric, window_start);
+
+        CREATE TABLE outbox_size (           -- one row, kept up by the two triggers
+            id INTEGER PRIMARY KEY CHECK (id = 1),
+            reports INTEGER NOT NULL,
+            bytes INTEGER NOT NULL           -- of envelopes
+        ) STRICT;
+        INSERT INTO outbox_size SELECT 1, count(*), coalesce(sum(length(envelope)), 0) FROM outbox;
+        CREATE TRIGGER outbox_grows AFTER INSERT ON outbox BEGIN
+            UPDATE outbox_size SET reports = reports + 1, bytes = bytes + length(NEW.envelope);
+        END;
+        CREATE TRIGGER outbox_shrinks AFTER DELETE ON outbox BEGIN
+            UPDATE outbox_size SET reports = reports - 1, bytes = bytes - length(OLD.envelope);
+        END;
+        """,
+    ),
 )

@@ -28,6 +28,7 @@ from discreet_agent.store.raw import RawLog
 from discreet_agent.store.reservations import Reservations
 from discreet_agent.store.schema import MIGRATIONS
 from discreet_agent.store.seen import Seen
+from discreet_agent.store.sent import Sent
 from discreet_agent.store.tallies import Tallies
 from discreet_agent.store.trail import Trail
 from discreet_contract.errors import CorruptStoreError, DiscreetError, RetryableError, StoreError
@@ -144,8 +145,13 @@ class Store:
 
     @property
     def outbox(self) -> Outbox:
-        """Envelopes to send, and those that were received."""
+        """Envelopes that wait for their receipt."""
         return Outbox(self.connection)
+
+    @property
+    def sent(self) -> Sent:
+        """Envelopes that have their receipt, or were given up."""
+        return Sent(self.connection)
 
     @property
     def memos(self) -> Memos:

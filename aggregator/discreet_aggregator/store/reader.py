@@ -121,6 +121,11 @@ class Reader:
                 yield cells[cell], policy_hash, payloads, report_ids
             last = rows[-1][0]
 
+    def last_admission_ms(self) -> int:
+        """When the newest admitted reports came, by the watermark; 0 before the first."""
+        rows = self._connection.execute("select received_at_ms from archive order by id desc limit 1")
+        return int(rows[0][0]) if rows else 0
+
     def size_bytes(self) -> int:
         """What the database takes on disk."""
         return self._connection.size_bytes()

@@ -7,7 +7,7 @@ filter's hash is keyed by a secret salt of the database, so that nobody can aim 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -74,19 +74,31 @@ def hashes(ids: bytes, salt: bytes) -> Words:
 def make_filter(hashed: Words) -> Words:
     """A filter of these ids: each sets five bits of one word."""
     words = np.zeros(max(1, -(-len(hashed) // _IDS_A_WORD)), dtype=np.uint64)
-    np.bitwise_or.at(words, _word(hashed, len(words)), _bits(hashed))
+    asked = probe(hashed)
+    np.bitwise_or.at(words, _place(asked.halves, len(words)), asked.bits)
     return words
 
 
-def may_hold(words: Words, hashed: Words) -> npt.NDArray[np.bool_]:
+class Probe(NamedTuple):
+    """Hashed ids, made ready once to be asked of any number of filters."""
+
+    halves: Words
+    bits: Words
+
+
+def probe(hashed: Words) -> Probe:
+    """What every filter is asked with."""
+    return Probe(hashed >> _HALF, _bits(hashed))
+
+
+def may_hold(words: Words, asked: Probe) -> npt.NDArray[np.bool_]:
     """For each id whether the filter's run may hold it; False is certain."""
-    bits = _bits(hashed)
-    held: npt.NDArray[np.bool_] = (words[_word(hashed, len(words))] & bits) == bits
+    held: npt.NDArray[np.bool_] = (words[_place(asked.halves, len(words))] & asked.bits) == asked.bits
     return held
 
 
-def _word(hashed: Words, words: int) -> Words:
-    place: Words = ((hashed >> _HALF) * np.uint64(words)) >> _HALF
+def _place(halves: Words, words: int) -> Words:
+    place: Words = (halves * np.uint64(words)) >> _HALF
     return place
 
 

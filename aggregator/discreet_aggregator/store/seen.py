@@ -81,12 +81,13 @@ class Seen:
         others = list(dict.fromkeys(report_id for report_id in report_ids if report_id not in found))
         if not others or not self._old:
             return found
-        hashed = runs.hashes(b"".join(others), self._salt)
+        asked = runs.probe(runs.hashes(b"".join(others), self._salt))
+        suspects: list[tuple[bytes, int]] = []
         for old in self._old.values():
-            suspects = np.flatnonzero(runs.may_hold(old.words, hashed))
-            if len(suspects):
-                found |= self._look_up([others[place] for place in suspects], old)
-        return found
+            places = np.flatnonzero(runs.may_hold(old.words, asked))
+            if len(places):
+                suspects += _within([others[place] for place in places], old)
+        return found | self._look_up(suspects)
 
     def add(self, verdicts: Mapping[bytes, int], keep_until: int) -> None:
         """Append a batch's new ids; `keep_until` (seconds) is when the last of them would be refused as too late."""
@@ -188,15 +189,11 @@ class Seen:
         for report_id in self._young.pop(run, ()):
             self._recent.pop(report_id, None)
 
-    def _look_up(self, suspects: Sequence[bytes], old: _OldRun) -> dict[bytes, Verdict]:
-        """Read the parts in which the suspects would be."""
-        places = np.searchsorted(old.firsts, np.array(suspects, dtype=f"S{REPORT_ID_BYTES}"), side="right") - 1
-        wanted = {
-            report_id: int(old.parts[place]) for report_id, place in zip(suspects, places, strict=True) if place >= 0
-        }
-        contents = self._read_parts(sorted(set(wanted.values())))
-        verdicts = {report_id: runs.find(contents.get(part, b""), report_id) for report_id, part in wanted.items()}
-        return {report_id: Verdict(verdict) for report_id, verdict in verdicts.items() if verdict is not None}
+    def _look_up(self, suspects: Sequence[tuple[bytes, int]]) -> dict[bytes, Verdict]:
+        """Read the parts in which the suspects would be, of all runs at once: a query for each run would cost more."""
+        contents = self._read_parts(sorted({part for _, part in suspects}))
+        verdicts = ((report_id, runs.find(contents.get(part, b""), report_id)) for report_id, part in suspects)
+        return {report_id: Verdict(verdict) for report_id, verdict in verdicts if verdict is not None}
 
     def _read_parts(self, parts: Sequence[int]) -> dict[int, bytes]:
         contents: dict[int, bytes] = {}
@@ -205,6 +202,12 @@ class Seen:
             query = f"select id, records from seen_parts where id in ({_marks(some)})"  # noqa: S608 only marks
             contents |= {part: bytes(records) for part, records in self._connection.execute(query, some)}
         return contents
+
+
+def _within(suspects: Sequence[bytes], old: _OldRun) -> Iterator[tuple[bytes, int]]:
+    """The part in which each suspect would be; none for an id before the first."""
+    places = np.searchsorted(old.firsts, np.array(suspects, dtype=f"S{REPORT_ID_BYTES}"), side="right") - 1
+    return ((report_id, int(old.parts[place])) for report_id, place in zip(suspects, places, strict=True) if place >= 0)
 
 
 def _parts(records: bytes) -> Iterator[bytes]:

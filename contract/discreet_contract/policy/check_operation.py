@@ -55,8 +55,11 @@ def _check_guards(policy: Policy) -> Iterator[ShapeProblem]:
 
 
 def _check_retention(policy: Policy) -> Iterator[ShapeProblem]:
-    """A signal may be kept for shorter than the layer allows, never for longer."""
-    longest = policy.retention.raw
+    """A signal may be kept for shorter than the layer allows, never for longer; what was sent long enough."""
+    kept, longest = policy.retention.metrics, policy.retention.raw
+    if kept is not None and seconds(kept) < seconds(policy.late_horizon):
+        message = f"shorter than the late horizon of {policy.late_horizon}, within which reports may be asked for again"
+        yield ShapeProblem(("retention", "metrics"), "RETENTION", message)
     if longest is None:
         return
     for name, signal in policy.signals.items():

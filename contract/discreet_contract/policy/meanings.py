@@ -23,7 +23,7 @@ MEANINGS: dict[str, str] = {
     "Policy.spread": "Each report waits for a random time of up to this, so that a fleet does not publish at once.",
     "Policy.receipt_buckets": "Over how many topics the receipts are spread. More: less traffic for each device.",
     "Policy.collector": "Built-in sources of events.",
-    "Policy.padding": "Smallest size, in bytes, to which an envelope is padded.",
+    "Policy.padding": "Smallest size, in bytes, to which an envelope is padded. What a broker sees of it: its length.",
     "Policy.expected_devices": "How many devices the fleet has, about. Lints judge by it whether a figure can be seen.",
     "Policy.undeclared": "What becomes of a field that its signal does not declare: it goes, or its event. Counted.",
     "Policy.retention": "Upper bounds for each layer of data on the device.",
@@ -220,9 +220,12 @@ MEANINGS: dict[str, str] = {
     "Experiment.owner": "Address of who answers for it.",
     "Retention.raw": "Longest `retention` that a signal may have.",
     "Retention.enriched": "How long feature buckets, segment memberships and exposures are kept.",
-    "Retention.metrics": "How long window summaries are kept.",
-    "Outbox.max_reports": "Most reports that wait. Empty: no bound.",
-    "Outbox.max_bytes": "Most bytes that wait. Empty: no bound.",
+    "Retention.metrics": (
+        "How long the bytes that were sent, and what they say, are kept after the receipt. Not shorter than "
+        "`late_horizon`, within which they may be asked for again. Empty: `late_horizon`."
+    ),
+    "Outbox.max_reports": "Most reports that wait; with so many, windows wait uncharged. Empty: no bound.",
+    "Outbox.max_bytes": "The same in bytes of envelopes; the next is taken to have 4096. Empty: no bound.",
     "Sender.uid": (
         "User it runs as. A sender is who meets all that its entry states; who meets several entries is the one that "
         "states a token, else a user, else a group, then the first by name."

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from discreet_contract.policy.shape import Path
 
 # Top-level keys that this version checks, signs and delivers, and on which no agent or aggregator acts yet.
-INERT_SECTIONS = ("padding", "expected_devices", "outbox")
+INERT_SECTIONS = ("expected_devices",)
 
 
 def inert_parts(policy: Policy) -> Iterator[Path]:
@@ -32,8 +32,6 @@ def inert_parts(policy: Policy) -> Iterator[Path]:
         default = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
         if getattr(policy, name) != default:
             yield (name,)
-    if policy.retention.metrics is not None:
-        yield ("retention", "metrics")
 
 
 @rule

@@ -1,0 +1,105 @@
+"""What waits goes out, receipts settle it, age gives it up, and what was sent is forgotten in its time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from discreet_agent.publish import LONGEST_WAIT_SECONDS
+from discreet_agent.schedule import give_up_before
+from discreet_agent.store.deletions import Deletion, Why
+from discreet_contract.durations import seconds
+from discreet_contract.wire import verdict_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from discreet_agent.publish import Handed
+    from discreet_agent.steps.device import Device
+    from discreet_agent.store.head import HeadKeeper
+    from discreet_agent.store.outbox import OutboxRow
+    from discreet_agent.store.store import Store
+    from discreet_contract.wire import Receipt
+
+STEP_REPORTS = 500  # moved or forgotten in one transaction: a few milliseconds
+
+
+class Sending:
+    """The outbox and what was sent, under one policy after another."""
+
+    def __init__(self, device: Device, store: Store, head: HeadKeeper) -> None:
+        self._store = store
+        self._head = head
+        self.adopt(device)
+
+    def adopt(self, device: Device) -> None:
+        """Go on under this device's policy."""
+        self._device = device
+
+    def publishable(self, limit: int) -> list[OutboxRow]:
+        """See `Pipeline.publishable`."""
+        if not self._head.follow():
+            return []
+        longest_ms = max(seconds(self._device.rules.spread), round(LONGEST_WAIT_SECONDS)) * 1000
+        return self._store.outbox.due(self._device.clock.now_ms(), limit, longest_ms)
+
+    def note_sent(self, handed: Sequence[Handed]) -> None:
+        """See `Pipeline.note_sent`."""
+        if handed:
+            with self._store.transaction():
+                self._store.outbox.note_sent(handed)
+
+    def settle(self, receipts: Sequence[Receipt]) -> int:
+        """See `Pipeline.settle`."""
+        settled = 0
+        with self._store.transaction():
+            for receipt in receipts:
+                row = self._store.outbox.find(receipt.report_id)
+                if row is None:  # another device's, or a repeated receipt
+                    continue
+                if not receipt.authentic(row.receipt_key):
+                    self._store.count("receipts_forged")
+                    continue
+                self._store.outbox.settle(row, receipt.verdict, self._device.clock.now_ms())
+                self._store.count("reports_settled", verdict_name(receipt.verdict))
+                settled += 1
+        return settled
+
+    def give_up_old(self, now_ms: int) -> Iterator[int]:
+        """Stop sending what nobody would take any more, and forget what was kept for long enough; step by step."""
+        for name in self._device.policy.plans:
+            while self._give_up(name, now_ms) == STEP_REPORTS:
+                yield 0
+        while self._give_up_others(now_ms) == STEP_REPORTS:
+            yield 0
+        while self._forget_sent(now_ms) == STEP_REPORTS:
+            yield 0
+
+    @property
+    def kept_seconds(self) -> int:
+        """How long a report is kept after its receipt: never so short that it could not be asked for again."""
+        rules = self._device.rules
+        kept = rules.retention.metrics
+        return max(seconds(rules.late_horizon), 0 if kept is None else seconds(kept))
+
+    def _give_up(self, metric: str, now_ms: int) -> int:
+        too_late = give_up_before(self._device.rules, self._device.policy.plans[metric], now_ms)
+        with self._store.transaction():
+            given_up = self._store.outbox.give_up(metric, too_late, now_ms, STEP_REPORTS)
+            self._store.count("reports_given_up", metric, by=given_up)
+        return given_up
+
+    def _give_up_others(self, now_ms: int) -> int:
+        before_ms = now_ms - seconds(self._device.rules.late_horizon) * 1000
+        with self._store.transaction():
+            given_up = self._store.outbox.give_up_others(self._device.policy.plans, before_ms, now_ms, STEP_REPORTS)
+            self._store.count("reports_given_up", "METRIC_LEFT_THE_POLICY", by=given_up)
+        return given_up
+
+    def _forget_sent(self, now_ms: int) -> int:
+        at_ms = self._device.clock.now_ms()
+        with self._store.transaction():
+            gone = self._store.sent.forget(now_ms - self.kept_seconds * 1000, STEP_REPORTS)
+            for metric, first, last, reports in gone:
+                receipt = Deletion(at_ms, "sent", metric, first, last + 1 - first, reports, Why.EXPIRED)
+                self._store.deletions.add_up(receipt)
+        return sum(one.reports for one in gone)
