@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def lossy(tmp_path):
-    """Starts a deployment under the shipped configuration with lines replaced; its aggregator has a session but is away."""
+    """Starts a deployment, shipped configuration with lines replaced; its aggregator has a session but is away."""
     deployments = []
 
     def start(*edits):
