@@ -18,7 +18,7 @@ from discreet_contract.beacon import MAX_BEACON_BYTES
 from discreet_contract.broker import KEEPALIVE_SECONDS, new_client
 from discreet_contract.errors import ConfigError
 from discreet_contract.policy.bundle import MAX_BUNDLE_BYTES
-from discreet_contract.reconnect import Dialect, Waits, explain_alert, explain_failure
+from discreet_contract.reconnect import Dialect, Waits, explain_alert, explain_failure, explain_hang_up
 from discreet_contract.resend import MAX_RESEND_BYTES
 from discreet_contract.wire import policy_topic, receipts_topic, reports_topic, resend_topic, time_topic
 
@@ -188,7 +188,7 @@ class MqttLink:
             return
         self._dialect.not_understood()
         if not self.trouble:
-            self._note_trouble("the broker hangs up without an answer", "see the broker's log")
+            self._note_trouble(*explain_hang_up(self._broker))
 
     def _connected(self, client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:

@@ -113,6 +113,19 @@ def explain_failure(exc: Exception) -> tuple[str, str]:
     return str(getattr(exc, "strerror", None) or exc), "is the broker running, and `[broker] url` right?"
 
 
+def explain_hang_up(broker: Broker) -> tuple[str, str]:
+    """The same for a broker that ends a connection without an answer: so Mosquitto refuses certificates in TLS 1.3."""
+    problem = "the broker hangs up without an answer"
+    if not broker.is_tls:
+        return problem, "see the broker's log"
+    if not broker.cert_file:
+        return f"{problem}; does it demand a client certificate?", "set `cert_file` and `key_file`, or see its log"
+    return (
+        f"{problem}; does it refuse our certificate?",
+        "have `cert_file` signed by the broker's authority, or see its log",
+    )
+
+
 def explain_alert(text: str) -> tuple[str, str] | None:
     """The same for a TLS alert in OpenSSL's own words; None: it is none that we know."""
     flat = text.upper().replace(" ", "_")

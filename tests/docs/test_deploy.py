@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from brokers import mosquitto
 from discreet_contract.broker import Broker, new_client
 from discreet_contract.wire import receipts_topic, reports_topic, resend_topic
 from documents import ROOT
@@ -144,6 +145,7 @@ def test_reports_go_one_way_and_receipts_the_other(broker):
     [
         ("device", reports_topic("other")),
         ("device", "discreet/1/flights/policy"),
+        ("device", "discreet/1/flights/time"),
         ("device", resend_topic("flights")),
         ("device", "anything"),
         ("aggregator", REPORTS),
@@ -153,6 +155,77 @@ def test_reports_go_one_way_and_receipts_the_other(broker):
 def test_nothing_else_may_be_published(broker, account, topic):
     with connected(*broker, account) as client:
         assert client.publish(topic, b"x") == NOT_AUTHORIZED
+
+
+def test_shared_subscriptions_and_the_resend_topic_are_allowed(broker):
+    """Two workers get each report once between them; a device hears the request to send again."""
+    with (
+        connected(*broker, "aggregator") as first,
+        connected(*broker, "aggregator") as second,
+        connected(*broker, "device") as device,
+    ):
+        for worker in (first, second):
+            worker.subscribe(f"$share/discreet/{REPORTS}")
+        device.subscribe("discreet/1/flights/resend")
+        for number in range(20):
+            assert device.publish(REPORTS, b"%d" % number) < 16  # somebody is there to take it
+        wait_for(lambda: len(first.received) + len(second.received) == 20, "every report")
+        assert first.received
+        assert second.received
+        assert first.publish("discreet/1/flights/resend", b"again") < 16
+        wait_for(lambda: device.received, "the request")
+    assert sorted(first.received + second.received) == sorted((REPORTS, b"%d" % number) for number in range(20))
+
+
+@pytest.mark.parametrize("topic", ["#", "discreet/#", "discreet/1/+/reports", f"$share/x/{REPORTS}", "$SYS/#"])
+def test_a_device_with_a_wildcard_hears_no_report_and_nothing_of_the_broker(broker, topic):
+    """Mosquitto grants each of these subscriptions; what it delivers is only what the account may read.
+
+    The receipt that the aggregator writes last comes over the same connection, so nothing is still on its way.
+    """
+    with connected(*broker, "device") as device, connected(*broker, "aggregator") as aggregator:
+        device.subscribe(topic)
+        device.subscribe(RECEIPTS)
+        assert device.publish(REPORTS, b"report") < 128
+        assert aggregator.publish(RECEIPTS, b"last") < 16
+        wait_for(lambda: (RECEIPTS, b"last") in device.received, "the receipt")
+        assert {heard for heard, _ in device.received} <= {RECEIPTS}
+
+
+def test_fleets_on_one_broker_hear_nothing_of_each_other(tmp_path):
+    """The shipped rules once for each fleet, with accounts of its own."""
+    need(MOSQUITTO_PASSWD, "mosquitto is not installed (apt-get install mosquitto)")
+    rules = (SERVER / "mosquitto.acl").read_text(encoding="utf-8")
+    accounts = [f"{fleet}-{side}" for fleet in ("flights", "lifts") for side in ("aggregator", "device")]
+    both = "".join(
+        re.sub(r"(?m)^user ", f"user {fleet}-", rules.replace("/flights/", f"/{fleet}/"))
+        for fleet in ("flights", "lifts")
+    )
+    (tmp_path / "acl").write_text(both, encoding="utf-8")
+    (tmp_path / "acl").chmod(0o600)
+    for account in accounts:
+        create = [] if (tmp_path / "passwords").exists() else ["-c"]
+        subprocess.run([MOSQUITTO_PASSWD, *create, "-b", str(tmp_path / "passwords"), account, account], check=True)
+        (tmp_path / account).write_text(account, encoding="utf-8")
+    files = f"allow_anonymous false\npassword_file {tmp_path}/passwords\nacl_file {tmp_path}/acl"
+    with (
+        mosquitto(tmp_path, files) as port,
+        connected(port, tmp_path, "flights-aggregator") as ours,
+        connected(port, tmp_path, "lifts-aggregator") as theirs,
+        connected(port, tmp_path, "flights-device") as device,
+        connected(port, tmp_path, "lifts-device") as other,
+    ):
+        for side in (ours, theirs):
+            side.subscribe("discreet/1/+/reports")
+        other.subscribe("discreet/1/+/receipts/#")
+        assert device.publish(REPORTS, b"flights") < 128
+        assert ours.publish(RECEIPTS, b"flights") < 128
+        assert other.publish(reports_topic("lifts"), b"lifts") < 128
+        assert theirs.publish(receipts_topic("lifts", "0"), b"lifts") < 128
+        wait_for(lambda: ours.received and theirs.received and other.received, "what is each one's own")
+        assert (ours.received, theirs.received) == ([(REPORTS, b"flights")], [(reports_topic("lifts"), b"lifts")])
+        assert other.received == [(receipts_topic("lifts", "0"), b"lifts")]
+        assert device.publish(reports_topic("lifts"), b"x") == NOT_AUTHORIZED
 
 
 def test_nobody_comes_in_without_an_account(broker):

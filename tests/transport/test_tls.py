@@ -138,12 +138,17 @@ def test_a_device_with_its_certificate_is_let_in(pki, mutual_tls):
 
 
 @pytest.mark.parametrize(
-    ("shown", "said"), [("", "demands a client certificate"), ("stranger", "does not know who signed our certificate")]
+    ("shown", "said"),
+    [
+        ("", ("does it demand a client certificate?", "it demands a client certificate")),
+        ("stranger", ("does it refuse our certificate?", "it does not know who signed our certificate")),
+    ],
 )
 def test_a_device_without_a_certificate_of_ours_stays_out(pki, mutual_tls, shown, said):
-    """And its operator reads why, though TLS 1.3 says it after the handshake only."""
+    """And its operator reads what to look at: Mosquitto's alert, or only that it hung up, whichever arrives first."""
     files = {"cert_file": f"{pki}/{shown}.crt", "key_file": f"{pki}/{shown}.key"} if shown else {}
-    assert said in outcome(f"mqtts://localhost:{mutual_tls}", ca_file=f"{pki}/ours.crt", **files)
+    trouble = outcome(f"mqtts://localhost:{mutual_tls}", ca_file=f"{pki}/ours.crt", **files)
+    assert any(words in trouble for words in said)
 
 
 def test_a_key_that_everybody_may_read_is_refused(pki, tmp_path):
