@@ -140,7 +140,7 @@ class SimulatedDevice:
         """See `publish.Link`."""
         self.world.broker.listeners.setdefault(receipts_topic(FLEET, bucket), set()).add(self.number)
 
-    def publish(self, envelope: bytes) -> bool:
+    def publish(self, envelope: bytes, _expires_in_seconds: int | None) -> bool:
         """See `publish.Link`."""
         self.world.sees(envelope)
         return True

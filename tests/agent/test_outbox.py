@@ -30,7 +30,7 @@ class OpenLink:
     def listen(self, bucket):
         """Subscribed."""
 
-    def publish(self, envelope):
+    def publish(self, envelope, _expires_in_seconds=None):
         """Taken."""
         self.published.append(envelope)
         return True
@@ -307,3 +307,26 @@ def test_status_says_which_bound_and_what_to_do(bench):
     said = explain_full(bench.policy.policy.outbox, device.store.outbox.size())
     assert said.startswith("full: 2 of 2 reports wait")
     assert "aggregator" in said
+
+
+def test_a_broker_keeps_no_report_longer_than_anybody_would_count_it(bench):
+    """What is left of the late horizon; an hour at least, since the clock may be wrong."""
+    device = bench.open()
+    device.pipeline.close_windows()
+    bench.at(START + 2 * HOUR + 70)
+    device.pipeline.close_windows()
+    bench.at(START + 3 * HOUR)
+    row = device.pipeline.publishable(1)[0]
+    last = row.window_start + HOUR + 60 + 24 * HOUR  # lateness, late horizon; no spread
+    assert device.pipeline.expires_in(row) == last - (START + 3 * HOUR)
+    bench.at(last + 5)
+    assert device.pipeline.expires_in(row) == HOUR
+    expiries = []
+
+    class Noting(OpenLink):
+        def publish(self, envelope, expires_in_seconds=None):
+            expiries.append(expires_in_seconds)
+            return super().publish(envelope)
+
+    Courier(10).send([row], Noting(), bench.clock.now_ms(), device.pipeline.expires_in)
+    assert expiries == [HOUR]

@@ -18,7 +18,7 @@ class RecordingLink:
     def listen(self, bucket):
         self.buckets.add(bucket)
 
-    def publish(self, envelope):
+    def publish(self, envelope, _expires_in_seconds=None):
         if len(self.published) >= self.room:
             return False
         self.published.append(envelope)
