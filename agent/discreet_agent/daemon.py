@@ -22,11 +22,12 @@ import structlog
 from discreet_agent import status
 from discreet_agent.device import DATABASE, OpenDevice, open_device
 from discreet_agent.disk import FreeDisk
+from discreet_agent.dispatch import Dispatch
 from discreet_agent.event import Batch, Refused
-from discreet_agent.link import IN_FLIGHT, MqttLink
+from discreet_agent.link import MqttLink
 from discreet_agent.obedience import Obedience
 from discreet_agent.policies import Policies
-from discreet_agent.publish import Courier, read_receipts
+from discreet_agent.publish import read_receipts
 from discreet_agent.purge_request import mark_obeyed, read_request
 from discreet_agent.queries import Queries, refused
 from discreet_agent.receive.door import Door
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from discreet_agent.config import Settings
-    from discreet_agent.publish import Handed
     from discreet_agent.receive.edge import HttpEdge
     from discreet_agent.receive.lines import Query
     from discreet_contract.policy.model import Policy
@@ -74,11 +74,11 @@ class Daemon:
         self._clock = clock
         self._obedience = Obedience(policies, device, clock)
         self._queries = Queries(policies, device)
-        self._courier = Courier(settings.resend_seconds)
-        self._handed: list[Handed] = []  # to the broker, and not on record yet
+        self._dispatch = Dispatch(device.pipeline, clock, settings.resend_seconds)
         self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
         self._link = MqttLink(
-            settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived, self._time_arrived
+            *(settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived),
+            *(self._time_arrived, self._dispatch.hear),
         )
         self._senders = Senders(self._policy.senders, os.geteuid())
         self._apps = device.pipeline.personal
@@ -187,7 +187,7 @@ class Daemon:
         made = self._device.pipeline.close_windows()
         if made:
             log.info("window closed", reports=made)
-        self._send()
+        self._dispatch.tick(self._link)
 
     def _obey_purge(self) -> None:
         """Forget what the owner asked to, also while off; the request goes when it is done."""
@@ -234,6 +234,7 @@ class Daemon:
             "policies_refused": self._policies.uncounted,
             "requests_refused": of_requests,
             "connections_hung_up": self._receiver.hung_up,
+            "resends_refused": self._dispatch.refused,
         }
 
     def _hear_time(self) -> None:
@@ -258,18 +259,6 @@ class Daemon:
         self._next_sample_ms = now_ms + seconds(host.every) * 1000
         event = sample_host(host.signal, self._policy.signals[host.signal], self._clock.now_ms())
         self._record([Batch("", [event])])
-
-    def _send(self) -> None:
-        if not self._link.connected:
-            return
-        self._note_sent()  # what a full disk did not take: until it is on record, nothing goes out again
-        rows = self._device.pipeline.publishable(10 * IN_FLIGHT)
-        self._handed = self._courier.send(rows, self._link, self._clock.now_ms())
-        self._note_sent()
-
-    def _note_sent(self) -> None:
-        self._device.pipeline.note_sent(self._handed)
-        self._handed = []
 
     def _forget(self) -> None:
         """Begin to tidy up now and then; go on with it in short steps, between which events are received."""

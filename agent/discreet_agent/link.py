@@ -19,7 +19,8 @@ from discreet_contract.broker import KEEPALIVE_SECONDS, new_client
 from discreet_contract.errors import ConfigError
 from discreet_contract.policy.bundle import MAX_BUNDLE_BYTES
 from discreet_contract.reconnect import Dialect, Waits, explain_alert, explain_failure, explain_hang_up
-from discreet_contract.wire import policy_topic, receipts_topic, reports_topic, time_topic
+from discreet_contract.resend import MAX_RESEND_BYTES
+from discreet_contract.wire import policy_topic, receipts_topic, reports_topic, resend_topic, time_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,12 +49,14 @@ class MqttLink:
         on_receipts: Callable[[bytes], None],
         on_policy: Callable[[bytes], None] | None = None,
         on_time: Callable[[bytes], None] | None = None,
+        on_resend: Callable[[bytes], None] | None = None,
     ) -> None:
         self._broker = broker
         self._fleet = fleet
         self._on_receipts = on_receipts
         self._on_policy = on_policy
         self._on_time = on_time
+        self._on_resend = on_resend
         self._client: Client | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -209,6 +212,8 @@ class MqttLink:
             client.subscribe(policy_topic(self._fleet), qos=1)
         if self._on_time is not None:
             client.subscribe(time_topic(self._fleet), qos=0)
+        if self._on_resend is not None:
+            client.subscribe(resend_topic(self._fleet), qos=1)
         for bucket in sorted(self._buckets):
             client.subscribe(receipts_topic(self._fleet, bucket), qos=0)
 
@@ -252,5 +257,7 @@ class MqttLink:
             self._on_policy(bytes(message.payload[: MAX_BUNDLE_BYTES + 1]))  # enough to see that it is too large
         elif self._on_time is not None and message.topic == time_topic(self._fleet):
             self._on_time(bytes(message.payload[: MAX_BEACON_BYTES + 1]))
+        elif self._on_resend is not None and message.topic == resend_topic(self._fleet):
+            self._on_resend(bytes(message.payload[: MAX_RESEND_BYTES + 1]))
         elif len(message.payload) <= MAX_RECEIPTS_BYTES:  # some brokers do not look at the limit
             self._on_receipts(bytes(message.payload))

@@ -31,6 +31,7 @@ from discreet_agent.steps.merge import Merging
 from discreet_agent.steps.personalize import Personalizing
 from discreet_agent.steps.purge import Purging
 from discreet_agent.steps.record import Recording
+from discreet_agent.steps.resend import Resending
 from discreet_agent.steps.sending import Sending
 from discreet_agent.steps.tallying import Tallying
 from discreet_agent.steps.trials import Trials
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from discreet_agent.store.outbox import OutboxRow
     from discreet_agent.store.store import Store
     from discreet_contract.policy.release import VerifiedPolicy
+    from discreet_contract.resend import ResendRefusal
     from discreet_contract.wire import Receipt
 
 
@@ -71,6 +73,7 @@ class Pipeline:
         self._recording = Recording(device, store, self._layer, deriving, correcting, self._watching)
         self._closing = Closing(device, store, head, self._time, self.trials)
         self._sending = Sending(device, store, head)
+        self._resending = Resending(device, store)
         self._forgetting = Forgetting(device, store, self._layer, self._enriched, self._sending, self._time)
         self._dating = Dating(device, store, self._layer, deriving)
         self._merging = Merging(store, self._layer)
@@ -89,7 +92,15 @@ class Pipeline:
         self._device = replace(self._device, policy=policy)
         tallied = (self._layer, self._tallying, self.features, self._watching, self._recording)
         personal = (self.trials, self._enriched, self.personal)
-        for step in (*tallied, *personal, self._closing, self._sending, self._forgetting, self._dating):
+        for step in (
+            *tallied,
+            *personal,
+            self._closing,
+            self._sending,
+            self._resending,
+            self._forgetting,
+            self._dating,
+        ):
             step.adopt(self._device)
 
     def note_pause(self) -> None:
@@ -172,6 +183,14 @@ class Pipeline:
     def settle(self, receipts: Sequence[Receipt]) -> int:
         """Clear the reports that these receipts are truly for; returns how many. Forged receipts are counted."""
         return self._sending.settle(receipts)
+
+    def hear_resend(self, content: bytes) -> ResendRefusal | None:
+        """Take the aggregator's request to send again; returns why it is refused. A repeated one changes nothing."""
+        return self._resending.hear(content)
+
+    def resend(self) -> int:
+        """Put some of what was asked for again back into the outbox; returns how many reports."""
+        return self._resending.step()
 
     # --- time passes -----------------------------------------------------------------------
 

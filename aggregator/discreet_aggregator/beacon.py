@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 def beacon_now(shelf: PolicyShelf, keys: Mapping[bytes, PrivateKey], fleet: str, now_ms: int) -> bytes | None:
     """A signed time; None where no policy names a key that is valid today and held here."""
+    found = signing_key(shelf, keys, now_ms)
+    return None if found is None else make_beacon(fleet, now_ms, *found)
+
+
+def signing_key(shelf: PolicyShelf, keys: Mapping[bytes, PrivateKey], now_ms: int) -> tuple[str, PrivateKey] | None:
+    """Id and private half of a key that the newest policy names for today and that is held here."""
     today = datetime.fromtimestamp(now_ms / 1000, UTC).date().isoformat()
     newest_first = sorted(shelf.values(), key=lambda policy: policy.policy.version, reverse=True)
     for policy in newest_first:
@@ -25,5 +31,5 @@ def beacon_now(shelf: PolicyShelf, keys: Mapping[bytes, PrivateKey], fleet: str,
             held = keys.get(encode_key_id(key.id))
             is_valid = key.from_ <= today < key.until
             if held is not None and is_valid and held.public_key.encode().hex() == key.public_key:
-                return make_beacon(fleet, now_ms, key.id, held)
+                return key.id, held
     return None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from discreet_aggregator.cli_keys import keys_group
+from discreet_aggregator.cli_refusals import quarantine_command, refusals_command
+from discreet_aggregator.cli_resend import resend_command
 from discreet_aggregator.cli_watermark import watermark_command
 from discreet_aggregator.config import find_config, load_config
 
@@ -28,7 +29,10 @@ def aggregator() -> None:
 
 
 aggregator.add_command(keys_group)
+aggregator.add_command(quarantine_command)
+aggregator.add_command(refusals_command)
 aggregator.add_command(watermark_command)
+aggregator.add_command(resend_command)
 
 
 @aggregator.command("run")
@@ -82,27 +86,6 @@ def metrics_command(metric: str, adjust: str, config_file: Path | None, *, as_js
     if readout.unexplained:
         names = ", ".join(sorted({cell.metric for cell in readout.unexplained}))
         click.echo(f"not shown, their policy is not loaded: {names}; add it to `policies`", err=True)
-
-
-@aggregator.command("refusals")
-@_config
-@_json
-def refusals_command(config_file: Path | None, *, as_json: bool) -> None:
-    """Print how many envelopes were refused, by day, metric and reason.
-
-    \b
-    Example:
-      discreet aggregator refusals --json
-    """
-    from discreet_aggregator.store.reader import Reader
-    from discreet_aggregator.table import refusals_table
-
-    with Reader(load_config(config_file).where) as reader:
-        counts = reader.refusals()
-    if as_json:
-        click.echo(json.dumps({"refusals": [asdict(count) for count in counts]}))
-    else:
-        click.echo(refusals_table(counts) if counts else "no refusals")
 
 
 @aggregator.command("dev-broker")

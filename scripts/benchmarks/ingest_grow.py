@@ -15,6 +15,8 @@ import time
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from agent_process import own_line
@@ -29,12 +31,12 @@ from discreet_contract.clock import SystemClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from ingest_fleet import Fleet
 
 BATCH = 500
 COPIES = 0.01  # of the reports
+LOOKUPS = 41
 _KNOWN = 100_000  # earlier ids to copy from
 _DAY_SECONDS = 86_400
 FORMER = "SQLite, one B-tree"
@@ -64,6 +66,8 @@ class Grown:
     dedupe_bytes: float  # a report
     archive_bytes: float
     resident_mb: float
+    lookup_us: float = 0.0  # wall time to find that a report's id is not known, the fastest of LOOKUPS batches
+    fresh_rate: float = 0.0  # reports a second into a new SQLite database right afterwards: how quick the machine was
 
 
 def grow(fleet: Fleet, where: str | Path, shape: str, millions: int, step: int) -> Iterator[Grown]:
@@ -77,7 +81,8 @@ def grow(fleet: Fleet, where: str | Path, shape: str, millions: int, step: int) 
             if pipeline.totals != Counter(accepted=source.made, DUPLICATE=source.copied):
                 raise SystemExit(f"{source.made} new reports and {source.copied} copies were told as {pipeline.totals}")
             known, stored = source.made, _stored(where, source.made)
-            yield Grown(shape, known, *watch.figures(step), *stored, _resident_mb())
+            lookup_us, fresh = _lookup_us(store), _fresh_rate(fleet, step // 20)
+            yield Grown(shape, known, *watch.figures(step), *stored, _resident_mb(), lookup_us, fresh)
 
 
 class _Watch:
@@ -98,6 +103,25 @@ class _Watch:
     def figures(self, reports: int) -> tuple[float, float, float]:
         """(reports a second, CPU µs a report, milliseconds of the slowest batch)."""
         return reports / self._seconds, self._cpu_seconds / reports * 1e6, self._slowest * 1000
+
+
+def _lookup_us(store: Store) -> float:
+    took = []
+    with store.transaction() as transaction:
+        for _ in range(LOOKUPS):
+            ids = [secrets.token_bytes(wire.REPORT_ID_BYTES) for _ in range(BATCH)]
+            began = time.perf_counter()
+            transaction.stored_verdicts(ids)
+            took.append(time.perf_counter() - began)
+    return min(took) / BATCH * 1e6
+
+
+def _fresh_rate(fleet: Fleet, reports: int) -> float:
+    """What no history at all would have given in the same minute: tells a drifting machine from a slower store."""
+    with TemporaryDirectory(dir=fleet.folder) as folder, Store(Path(folder) / "aggregator.db") as store:
+        store.claim(FLEET)
+        pipeline = Pipeline(store, fleet.shelf(), load_keys(fleet.folder / "keys"), SystemClock(), FLEET)
+        return _stretch(pipeline, _Source(fleet), max(reports, BATCH)).figures(max(reports, BATCH))[0]
 
 
 def _stretch(pipeline: Pipeline, source: _Source, reports: int) -> _Watch:
@@ -171,7 +195,9 @@ def grow_former(fleet: Fleet, path: Path, millions: int, step: int) -> Iterator[
             dedupe = sizes["verdicts"] + sizes["verdicts_by_keep_until"]
             archive = sizes["archive"]
             known = source.made
-            yield Grown(FORMER, known, *watch.figures(step), dedupe / known, archive / known, _resident_mb())
+            fresh = _fresh_rate(fleet, step // 20)
+            bytes_each = (dedupe / known, archive / known)
+            yield Grown(FORMER, known, *watch.figures(step), *bytes_each, _resident_mb(), fresh_rate=fresh)
 
 
 def _insert_former(connection: sqlite3.Connection, batch: Sequence[wire.Report]) -> None:

@@ -34,37 +34,40 @@ if TYPE_CHECKING:
 PLACES = ("east", "west", "servers")
 BAD_PORT = PORT + 1
 BAD_LINE = Path(__file__).with_name("bad_line.py")
+WORKERS = 2
 WINDOWS = 8
 REFUSED = 4  # of each device's reports the cap takes no more
 REPORTS = WINDOWS * len(METRICS) - REFUSED  # of each device; ε = 1 each
 NANO = 1_000_000_000
-SPREAD_SECONDS = 8  # the reports of a device leave one after another
 PATIENCE_SECONDS = 120
 
 
 class NetFleet(Deployment):
-    """A deployment of many devices, spread over namespaces. `line` is PORT or BAD_PORT."""
+    """A deployment of many devices, spread over namespaces. `line` is PORT or BAD_PORT.
+
+    A device's reports leave one after another, over `spread` seconds.
+    """
 
     def __init__(
-        self, folder: Path, network: Network, *, devices: int, database: str = "", workers: int = 2, line: int = PORT
+        self, folder: Path, network: Network, *, devices: int, database: str = "", line: int = PORT, spread: int = 12
     ) -> None:
         super().__init__(folder, "mosquitto", database=database)
         self.port = PORT
         self.network = network
         self.line = line
-        self._configure_aggregator(workers)
+        self._configure_aggregator()
         self.deliver(
-            ("spread: 0s", f"spread: {SPREAD_SECONDS}s"),
+            ("spread: 0s", f"spread: {spread}s"),
             ("per_28_days: 100000", f"per_28_days: {REPORTS}"),
         )
         self.devices = {f"device{number}": PLACES[number % 2] for number in range(devices)}
         for name in self.devices:
             self._configure_device(name)
 
-    def _configure_aggregator(self, workers: int) -> None:
+    def _configure_aggregator(self) -> None:
         path = Path(self.aggregator_toml)
         text = re.sub(r'url = "[^"]*"', self._url("servers", PORT), path.read_text())
-        path.write_text(f"workers = {workers}\n{text}")
+        path.write_text(f"workers = {WORKERS}\n{text}")
 
     def _configure_device(self, name: str) -> None:
         folder = self.folder / name
@@ -140,6 +143,8 @@ class NetFleet(Deployment):
         """End everything, workers too."""
         workers = self.workers() if "aggregator" in self.processes else []
         super().close()
+        if "line" in self.processes:
+            self.processes["line"].stdin.close()
         for pid in workers:
             self.kill_worker(pid)
 
@@ -185,7 +190,8 @@ class NetFleet(Deployment):
         for name in self.devices:
             self.processes[name].terminate()
         for name in self.devices:
-            assert self.processes[name].wait(PATIENCE_SECONDS) == 0, self.log(name)
+            code = self.processes[name].wait(PATIENCE_SECONDS)
+            assert code in {0, -signal.SIGTERM}, self.said(name)  # the signal itself ends one that still starts
         charges = self.charges()
         with self.reader() as reader:
             counted = read_counted(reader)
@@ -206,11 +212,11 @@ class NetFleet(Deployment):
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                logs = "\n".join(f"{name}: {self.log(name)}" for name in ("aggregator", "broker", *self.devices))
+                logs = "\n".join(f"{name}: {self.said(name)}" for name in ("aggregator", "broker", *self.devices))
                 raise AssertionError(f"{says()} after {PATIENCE_SECONDS} s\n{logs}")
             time.sleep(0.2)
 
-    def log(self, name: str) -> str:
+    def said(self, name: str) -> str:
         """The end of what one of the processes wrote."""
         path = self.folder / f"{name}.log"
         return path.read_text(errors="replace")[-2000:] if path.exists() else "none"

@@ -21,7 +21,7 @@ _LOSS = """
 table inet faults {{
   chain arriving {{
     type filter hook input priority 0;
-    iifname != "lo" meta l4proto tcp numgen random mod 100 < {percent} counter drop
+    iifname != "lo" meta l4proto tcp {chance} counter drop
   }}
 }}
 """
@@ -81,11 +81,12 @@ class Network:
 
     def lose(self, percent: int) -> None:
         """From now on so many of a hundred TCP packets are dropped wherever they arrive; 0 ends it."""
+        chance = f"numgen random mod 100 < {percent}" if percent < 100 else ""
         for place in ("hub", *self._places):
             enter = self.inside(place, ["nft"])
             _run(*enter, "delete", "table", "inet", "faults", check=False)
             if percent:
-                _run(*enter, "-f", "-", stdin=_LOSS.format(percent=percent))
+                _run(*enter, "-f", "-", stdin=_LOSS.format(chance=chance))
 
     def dropped(self) -> int:
         """Packets that `lose` has dropped since it was last called."""

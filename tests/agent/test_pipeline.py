@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from device_bench import AGGREGATOR, HOUR, START, MachineClock, make_policy, opening
 from discreet_agent.consent import Word, privacy_class, write_word
 from discreet_agent.event import EventRefusal
+from discreet_agent.seal import valid_key
 from discreet_agent.status import describe_sent
 from discreet_contract.envelope import encode_key_id, unseal
+from discreet_contract.policy.model import AggregatorKey
 from discreet_contract.wire import Receipt, Verdict, decode_report, receipt_tag
 
 END = START + HOUR
@@ -179,6 +182,34 @@ def test_a_cap_refuses_and_explains(bench):
     assert refusal.resets_at == START + 28 * 86_400
     assert device.store.counters()["releases_refused"] == {"BUDGET_PER_28_DAYS": 2}
     assert device.pipeline.close_windows() == 0
+
+
+def test_keys_overlap_and_the_youngest_valid_one_is_sealed_to(bench):
+    """By the day, UTC: the former one while it is alone, the newer one from its first day on, beside the former."""
+    newer = AggregatorKey(id="newer", public_key="11" * 32, from_="2023-11-16", until="2024-06-01")
+    rules = bench.policy.policy
+    rules = structs.replace(rules, aggregator=structs.replace(rules.aggregator, keys=(newer, *rules.aggregator.keys)))
+    day_ms = 24 * HOUR * 1000
+
+    assert valid_key(rules, START * 1000 + day_ms - 1).id == "test"
+    assert valid_key(rules, START * 1000 + day_ms).id == "newer"
+    assert valid_key(rules, START * 1000 + 365 * day_ms).id == "test"
+    assert valid_key(rules, START * 1000 + 10 * 365 * day_ms) is None
+
+
+def test_a_policy_without_a_valid_key_is_counted_once_at_a_start(bench):
+    """And again after a start that finds none still; what waits goes on when a policy brings one."""
+    bench.policy = make_policy(until="2023-11-16")
+    device = bench.open()
+    device.pipeline.close_windows()
+    for second in range(3):
+        bench.at(START + 24 * HOUR + 60 + second)
+        assert device.pipeline.close_windows() == 0
+    assert device.store.counters()["releases_without_key"] == {"": 1}
+    device.pipeline.adopt(make_policy(version=2))
+
+    assert device.pipeline.close_windows() == 24 * 3
+    assert device.store.counters()["releases_without_key"] == {"": 1}
 
 
 def test_without_a_valid_key_releases_pause_and_nothing_is_charged(bench):

@@ -4,7 +4,7 @@ import urllib.request
 
 import pytest
 
-from deployment import free_port
+from deployment import accepts, free_port
 from discreet_aggregator.config import load_config
 from discreet_aggregator.exposition import exposed
 from discreet_aggregator.store.store import Store
@@ -78,3 +78,15 @@ def test_a_port_that_is_taken_is_said(fleet):
     config = configured(fleet, "", f"127.0.0.1:{free_port()}")
     with exposed(config, lambda: 1), pytest.raises(ConfigError, match="cannot listen"), exposed(config, lambda: 1):
         pass
+
+
+def test_a_running_aggregator_is_scraped(deployment):
+    """With two workers: both are alive, and the supervisor answers."""
+    port = free_port()
+    path = deployment.folder / "aggregator.toml"
+    path.write_text("workers = 2\n" + path.read_text() + f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
+    deployment.start_aggregator()
+    deployment.wait_until(lambda: accepts(port), "it listens")
+    deployment.wait_until(lambda: scrape(port)["discreet_workers_alive"] == 2, "two workers")
+    assert scrape(port)["discreet_workers_configured"] == 2
+    assert deployment.stop("aggregator") == 0

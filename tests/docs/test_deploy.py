@@ -14,7 +14,7 @@ import pytest
 
 from brokers import mosquitto
 from discreet_contract.broker import Broker, new_client
-from discreet_contract.wire import receipts_topic, reports_topic
+from discreet_contract.wire import receipts_topic, reports_topic, resend_topic
 from documents import ROOT
 from needs import need
 
@@ -146,7 +146,7 @@ def test_reports_go_one_way_and_receipts_the_other(broker):
         ("device", reports_topic("other")),
         ("device", "discreet/1/flights/policy"),
         ("device", "discreet/1/flights/time"),
-        ("device", "discreet/1/flights/resend"),
+        ("device", resend_topic("flights")),
         ("device", "anything"),
         ("aggregator", REPORTS),
         ("aggregator", receipts_topic("other", "0")),

@@ -85,6 +85,14 @@ function checkBeacon(vector) {
   assert.throws(() => wire.readBeacon(hex(vector.beacon), "another", keys), wire.Refused);
 }
 
+function checkResend(vector) {
+  const keys = [{ id: vector.key_id, public_key: vector.public_key }];
+  assert.equal(wire.topic(vector.fleet, "resend"), vector.topic);
+  const asked = { timeMs: vector.time_ms, fromStart: vector.from_start, reason: vector.reason };
+  assert.deepEqual(wire.readResend(hex(vector.request), vector.fleet, keys), asked);
+  assert.throws(() => wire.readResend(hex(vector.request), "another", keys), wire.Refused);
+}
+
 function checkOdds(vector) {
   const simple = vector.cases.filter((one) => one.id === "rr-1" || one.id === "krr-1");
   for (const one of simple) assert.equal(wire.truth(one.epsilon, one.labels.length || 2) / 2 ** 40, one.truth);
@@ -104,5 +112,6 @@ export async function checkVectors(folder) {
   checkPolicy(get("policy"));
   checkBundle(get("bundle"));
   checkBeacon(get("beacon"));
-  return { checked: ["report", "report_of_an_arm", "report_id", "receipt_tag", "receipts", "envelope", "policy", "bundle", "beacon"], odds: checkOdds(get("mechanisms")) };
+  checkResend(get("resend"));
+  return { checked: ["report", "report_of_an_arm", "report_id", "receipt_tag", "receipts", "envelope", "policy", "bundle", "beacon", "resend"], odds: checkOdds(get("mechanisms")) };
 }

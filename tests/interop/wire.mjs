@@ -241,6 +241,17 @@ export function readBeacon(content, fleet, keys) {
   return timeMs;
 }
 
+/** A request to send again: from which window on, and why. */
+export function readResend(content, fleet, keys) {
+  const [form, id, timeMs, fromStart, reason, signature] = unpack(content);
+  check(form === 1, "a request of another form");
+  const key = keys.find((one) => keyId(one.id).equals(id));
+  check(key !== undefined, "signed by a key that the policy does not name");
+  const statement = pack([fleet, timeMs, fromStart, reason]);
+  check(signedBy(edwards(Buffer.from(key.public_key, "hex")), "discreet resend 1", statement, signature), "a request that was altered");
+  return { timeMs, fromStart, reason };
+}
+
 // --- Draws ------------------------------------------------------------------------------
 
 /** The probability of the truth for one of k answers, in units of 2^-40: what is drawn is exactly this. */

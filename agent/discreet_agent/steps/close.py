@@ -8,6 +8,8 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING
 
+import structlog
+
 from discreet_agent.outbox_bounds import bound_reached
 from discreet_agent.reserve import Reserve
 from discreet_agent.schedule import Due, draw_number, due_windows, first_window
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from discreet_contract.policy.plan import MetricPlan
     from discreet_contract.wire import Dimensions
 
+log = structlog.get_logger()
+
 # Facts that outlive a restart.
 _PAUSED = "paused"  # the owner's yes was to less than the policy in force asks for
 _RESUMED_MS = "resumed_ms"  # when the latest such pause ended
@@ -49,6 +53,7 @@ class Closing:
         self._trials = trials
         self._counted_halt: Halt | None = None
         self._waiting: set[str] = set()  # metrics with a window that found no room in the outbox, this time
+        self._is_keyless = False
         self._counted_full: OutboxBound | None = None
         self.adopt(device)
 
@@ -78,6 +83,7 @@ class Closing:
         now_ms = self._time.now_ms()  # read first: no charge is dated before the time by which it was due
         wall_ms = self._device.clock.now_ms()
         key = valid_key(self._device.rules, wall_ms)
+        self._note_key(is_valid=key is not None)
         if key is None:  # releases pause, visibly; nothing is charged and no window is lost
             return 0
         may_draw = self._head.follow()  # asked anew each time: a commit may have failed whose end nobody saw
@@ -146,6 +152,17 @@ class Closing:
             with self._store.transaction():
                 self._store.count("outbox_full", bound.value)
         self._counted_full = bound
+
+    def _note_key(self, *, is_valid: bool) -> None:
+        """Count and say when no key is valid any more, and at each start that finds none."""
+        if not is_valid and not self._is_keyless:
+            log.warning(
+                "releases pause: the policy names no aggregator key that is valid today",
+                next_step="publish a policy with a key for today; windows wait until the late horizon has passed",
+            )
+            with self._store.transaction():
+                self._store.count("releases_without_key")
+        self._is_keyless = not is_valid
 
     def _close(self, plan: MetricPlan, due: Due, key: AggregatorKey, now_ms: int) -> int:
         """Close one window of one metric, inside the transaction. A window is charged and drawn once, or never."""

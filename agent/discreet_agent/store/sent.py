@@ -54,6 +54,10 @@ class Sent:
         )
         return [OutboxRow(*row) for row in rows]
 
+    def metrics(self) -> list[str]:
+        """Which metrics anything is kept of."""
+        return [metric for [metric] in self._connection.execute("SELECT DISTINCT metric FROM sent ORDER BY metric")]
+
     def take_out(self, report_id: bytes) -> None:
         """It waits again."""
         self._connection.execute("DELETE FROM sent WHERE report_id = ?", (report_id,))

@@ -111,6 +111,22 @@ class Reader:
         [[rows]] = self._connection.execute("select count(*) from quarantine")
         return int(rows)
 
+    def quarantine(self, reason: str, limit: int) -> list[tuple[int, int, str, int]]:
+        """Refused envelopes that are kept, newest first: number, when (ms), why, bytes."""
+        query = (
+            "select id, received_at_ms, reason, length(envelope) from quarantine where ? = '' or reason = ? "
+            "order by id desc limit ?"
+        )
+        return [
+            (int(n), int(ms), why, int(size))
+            for n, ms, why, size in self._connection.execute(query, (reason, reason, limit))
+        ]
+
+    def quarantined_envelope(self, number: int) -> bytes | None:
+        """One of them, as it was received."""
+        rows = self._connection.execute("select envelope from quarantine where id = ?", (number,))
+        return bytes(rows[0][0]) if rows else None
+
     def archived(self) -> Iterator[tuple[Cell, bytes, bytes, bytes]]:
         """Every block of admitted reports in the order of admission: cell, policy hash, payloads, report ids."""
         cells = dict(self._named_cells())

@@ -1,4 +1,4 @@
-"""Publishing a bundle: the fleet's retained policy message, read back from the broker before it is called delivered."""
+"""What a broker retains for a fleet, its policy above all: read back before it is called delivered."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PEEK_SECONDS = 2.0
 class _Delivery:
     """One connection: publish, wait for the PUBACK, subscribe, compare what the broker retains."""
 
-    def __init__(self, broker: Broker, fleet: str, content: bytes) -> None:
-        self._topic = policy_topic(fleet)
+    def __init__(self, broker: Broker, topic: str, content: bytes) -> None:
+        self._topic = topic
         self._content = content
         self._done = threading.Event()
         self.trouble = "the broker does not answer"
@@ -95,7 +95,12 @@ class _Peek:
 
 def publish_retained(broker: Broker, fleet: str, content: bytes) -> None:
     """Make `content` the fleet's retained policy message. Raises RetryableError, ConfigError."""
-    delivery = _Delivery(broker, fleet, content)
+    retain(broker, policy_topic(fleet), content)
+
+
+def retain(broker: Broker, topic: str, content: bytes) -> None:
+    """Make `content` what the broker retains under a topic. As above."""
+    delivery = _Delivery(broker, topic, content)
     with _connected(broker, delivery.client):
         delivery.wait()
 
