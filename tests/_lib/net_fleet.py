@@ -76,7 +76,7 @@ class NetFleet(Deployment):
             f'policy = "../policy.json"\nroots = ["{self.root_hex}"]\nstate_dir = "state"\n'
             f'socket = "{self._short}/{name}"\nresend_seconds = 1.0\n'
             f"[broker]\n{self._url(self.devices[name], self.line)}\n"
-            f'password_file = "{self.folder}/password"\nusername = "device"\n'
+            f'password_file = "{self.folder}/password"\nusername = "device"\nreconnect_seconds = 0.5\n'
         )
 
     def _url(self, place: str, port: int) -> str:

@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from nacl.public import PrivateKey
 
@@ -26,11 +26,9 @@ from discreet_aggregator.store.store import Store
 from discreet_contract.envelope import encode_key_id
 from discreet_contract.errors import RetryableError
 from discreet_contract.policy.release import verify_policy
+from discreet_contract.resend import Resend, make_resend
 from discreet_contract.wire import Verdict, decode_receipts, make_report_id, receipts_topic
 from failing_database import Failing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FLEET = "testers"
 SMALL = Bounds(young_ids=6, young_runs=3, tier_runs=2, full_ids=30)
@@ -154,6 +152,9 @@ class SimulatedDevice:
         """What the daemon does in a second."""
         pipeline = self.device.pipeline
         pipeline.hear_time(self.world.true_ms)
+        if self.world.request is not None:
+            pipeline.hear_resend(self.world.request)
+        pipeline.resend()
         pipeline.close_windows()
         handed = self.courier.send(pipeline.publishable(100), self, self.clock.now_ms())
         pipeline.note_sent(handed)
@@ -189,6 +190,8 @@ class World:
         self.stores: list[Store | None] = [None, None]
         self.failing: list[Failing] = [self.database(), self.database()]
         self.verdicts: dict[bytes, set[int]] = {}
+        self.request: bytes | None = None  # to send again, retained by the broker
+        self.was_restored = False
         self.latest_ms = self.true_ms  # that any clock ever said
         self.steps = Counter[str]()
 
@@ -352,6 +355,36 @@ class World:
         one.was_restored = True
         one.start()
 
+    def do_server_backup(self) -> None:
+        """A copy of the aggregator's database, at rest."""
+        self.stop_all()
+        if Path(self.where).exists():
+            with sqlite3.connect(self.where) as connection:
+                connection.execute("pragma wal_checkpoint(truncate)")
+            connection.close()
+            shutil.copy(self.where, self.where + ".backup")
+
+    def do_server_restore(self) -> None:
+        """The copy is put back: what was counted since is forgotten."""
+        backup = Path(self.where + ".backup")
+        if not backup.exists():
+            return
+        self.stop_all()
+        for end in ("-wal", "-shm"):
+            Path(self.where + end).unlink(missing_ok=True)
+        shutil.copy(backup, self.where)
+        self.was_restored = True
+
+    def stop_all(self) -> None:
+        """Both workers are away."""
+        for worker in (0, 1):
+            self.stop(worker)
+
+    def do_resend(self) -> None:
+        """The operator asks for all windows again."""
+        asked = Resend(self.true_ms, START - HOUR, "restored, or not")
+        self.request = make_resend(FLEET, asked, "test", AGGREGATOR)
+
     def sees(self, envelope: bytes) -> None:
         """An envelope leaves a device."""
         self.broker.reports.append(envelope)
@@ -366,6 +399,8 @@ class World:
             device.clock.set_wall(0)
         for worker in (0, 1):
             self.do_load(worker, len(POLICIES), len(KEYS) - 1)
+        if self.was_restored:
+            self.do_resend()
         for round_number in range(_QUIET_ROUNDS):
             self.do_wait(11)
             for device in self.devices:
@@ -384,11 +419,10 @@ class World:
     def close(self) -> None:
         for device in self.devices:
             device.stack.close()
-        for worker in (0, 1):
-            self.stop(worker)
+        self.stop_all()
 
-    def check(self) -> None:
-        """Nothing twice, nothing lost, nothing changed."""
+    def check(self, *, at_rest: bool = False) -> None:
+        """Nothing twice, nothing lost, nothing changed. A restored aggregator has lost, until it has asked again."""
         with Reader(self.where) as reader:
             blocks = list(reader.archived())
             cells = {one.cell: one.sums[0] for one in reader.cells()}
@@ -400,11 +434,12 @@ class World:
         for cell, _, _, ids in blocks:
             per_cell[cell] += len(ids) // 16
         assert per_cell == {cell: count for cell, count in cells.items() if count}, "a cell's sum is not its archive's"
-        assert all(len(verdicts) == 1 for verdicts in self.verdicts.values()), "one report got two verdicts"
+        if not self.was_restored:
+            assert all(len(verdicts) == 1 for verdicts in self.verdicts.values()), "one report got two verdicts"
         charged = {key for device in self.devices for key in self.charges(device)}
         assert set(counted) <= charged, "a report counts that no device was charged for"
         assert len(set(self.broker.captured)) <= len(charged), "one charge left as two different envelopes"
-        for device in self.devices:
+        for device in self.devices if at_rest or not self.was_restored else ():
             self.check_device(device, set(counted))
 
     def charges(self, device: SimulatedDevice) -> list[bytes]:
@@ -431,6 +466,7 @@ class World:
                     "counted, and the device told otherwise"
                 )
             elif row is not None and row["verdict"] == Verdict.ACCEPTED:
-                raise AssertionError("acknowledged, and lost")
+                assert self.was_restored, "acknowledged, and lost"
+                assert self.latest_ms > grace_ms, "asked for again within its horizon, and lost"
             elif row is None or row["state"] != "WAITING":
                 assert self.latest_ms > grace_ms, "lost within its horizon"

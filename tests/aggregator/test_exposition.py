@@ -17,6 +17,12 @@ def scrape(port):
     return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
 
 
+@pytest.fixture
+def where(where_served):
+    """Both databases in slow runs, SQLite always."""
+    return where_served
+
+
 def configured(fleet, where, listen, more=""):
     path = fleet.write_config(1883, where)
     path.write_text(path.read_text() + f'[metrics]\nlisten = "{listen}"\n{more}')

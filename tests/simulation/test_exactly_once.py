@@ -48,6 +48,9 @@ OPERATION = st.one_of(
     st.tuples(st.just("device_clock"), DEVICE, st.sampled_from([-3000, -70, 0, 0, 70, 3000])),
     st.tuples(st.just("backup"), DEVICE),
     st.tuples(st.just("restore"), DEVICE),
+    st.tuples(st.just("server_backup")),
+    st.tuples(st.just("server_restore")),
+    st.tuples(st.just("resend")),
 )
 LISTS = st.lists(OPERATION, min_size=4, max_size=24)
 
@@ -70,6 +73,10 @@ FIXED = {
     "a device that dies between sending and writing it down": [
         *(("tick", 0, None, False), ("wait", 6), ("tick", 0, 0, False), ("tick", 0, None, False)),
         *(("deliver", 0, 1, None, False, None), ("deliver", 1, 100, None, False, None), ("answer", 0, "twice", 0)),
+    ],
+    "an aggregator that is restored, and asks again": [
+        *(("server_backup",), ("wait", 6), ("tick", 0, None, False), ("deliver", 0, 100, None, False, None)),
+        *(("answer", 0, "once", None), ("server_restore",), ("deliver", 1, 100, None, False, None), ("resend",)),
     ],
     "an older database beside a newer head": [
         *(("backup", 0), ("tick", 0, None, False), ("wait", 6), ("tick", 0, None, False), ("restore", 0)),
@@ -109,7 +116,7 @@ def run(made, operations):
         made.do(operation)
     made.check()
     made.come_to_rest()
-    made.check()
+    made.check(at_rest=True)
 
 
 @pytest.mark.parametrize("name", FIXED)
@@ -233,7 +240,7 @@ def test_every_operation_happens():
     seen = Counter()
 
     @settings(
-        max_examples=60, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=400, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
     )
     @given(operations=LISTS)
     def count(operations):
