@@ -186,14 +186,14 @@ class MqttLink:
         client.loop_forever(retry_first_connection=False)
         if self._steady_since or self._refused or self._stopping.is_set():
             return
-        self._dialect.not_understood()
+        self._dialect.not_understood(is_said=False)
         if not self.trouble:
             self._note_trouble(*explain_hang_up(self._broker))
 
     def _connected(self, client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
             self._refused = True
-            if reason.getName() == "Unsupported protocol version" and self._dialect.not_understood():
+            if reason.getName() == "Unsupported protocol version" and self._dialect.not_understood(is_said=True):
                 return
             self._note_trouble(f"the broker refuses the connection: {reason}", "check its account and certificate")
             return

@@ -72,13 +72,15 @@ class Dialect:
     """Which version of MQTT the next CONNECT speaks: 5, or 4 for 3.1.1.
 
     On `auto` a broker that refuses version 5, or hangs up on it, is asked in 3.1.1; hung up on again, in 5. What it
-    took is kept for the process, 3.1.1 for six hours. Who can make a connection fail can bring a device down to 3.1.1:
-    that costs expiry dates and reasons of refusals, and no protection.
+    took is kept for the process, 3.1.1 for six hours. One that took version 5 before is asked in 3.1.1 only if it says
+    so: a broker that is being restarted hangs up, too. Who can make a first connection fail can bring a device down to
+    3.1.1: that costs expiry dates and reasons of refusals, and no protection.
     """
 
     protocol: str
     version: int = field(init=False)
     _until: float = 0.0
+    _took_five: bool = False
 
     def __post_init__(self) -> None:
         self.version = 4 if self.protocol == "3.1.1" else 5
@@ -91,12 +93,13 @@ class Dialect:
 
     def accepted(self, now_seconds: float) -> None:
         """The broker took the connection."""
+        self._took_five = self._took_five or self.version == 5
         if self.version == 4 and not self._until:
             self._until = now_seconds + AGAIN_SECONDS
 
-    def not_understood(self) -> bool:
-        """It named the version, or hung up without an answer; whether another one is spoken next."""
-        if self.protocol != "auto":
+    def not_understood(self, *, is_said: bool) -> bool:
+        """It said that it does not know the version, or hung up without an answer; whether another is spoken next."""
+        if self.protocol != "auto" or (self._took_five and self.version == 5 and not is_said):
             return False
         self.version, self._until = (4 if self.version == 5 else 5), 0.0
         return True

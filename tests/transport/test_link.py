@@ -95,7 +95,7 @@ def test_mqtt_5_is_tried_again_after_six_hours():
     """A broker may have been renewed; in between nobody asks twice."""
     dialect = Dialect("auto")
     assert dialect.choose(0.0) == 5
-    assert dialect.not_understood()
+    assert dialect.not_understood(is_said=True)
     assert dialect.choose(1.0) == 4
     dialect.accepted(1.0)
     assert dialect.choose(AGAIN_SECONDS) == 4
@@ -165,3 +165,15 @@ def test_a_broker_that_accepts_and_drops_at_once_resets_no_wait():
     for _ in range(10):
         flapping.after(2.0)
     assert flapping.attempt == 10
+
+
+def test_a_broker_that_took_version_5_keeps_it_through_a_restart():
+    """Hanging up is what a broker does while it starts: only its own word brings a device down to 3.1.1 then."""
+    dialect = Dialect("auto")
+    dialect.accepted(0.0)
+    assert not dialect.not_understood(is_said=False)
+    assert dialect.choose(1.0) == 5
+    assert dialect.not_understood(is_said=True)
+    assert dialect.choose(2.0) == 4
+    assert dialect.not_understood(is_said=False)  # and back, where 3.1.1 is hung up on
+    assert dialect.choose(3.0) == 5
