@@ -297,3 +297,21 @@ def test_the_unit_lets_the_agent_give_its_socket_to_a_group():
         allowed = allowed - named if said.startswith("~") else allowed | named
     assert {"chown", "fchownat"} <= allowed
     assert not {"setuid", "mount", "ptrace", "setrlimit"} & allowed
+
+
+def test_emqx_is_given_the_rules_of_mosquitto():
+    """The sample cannot be tried here; that it allows what the tried one allows, and nothing else, can."""
+    words = {"read": "subscribe", "write": "publish", "readwrite": "all"}
+    wanted, user = set(), ""
+    for line in (ROOT / "deploy/server/mosquitto.acl").read_text().splitlines():
+        match line.split():
+            case ["user", user]:
+                pass
+            case ["topic", what, topic]:
+                wanted.add((user, words[what], topic))
+    text = (ROOT / "deploy/server/emqx-acl.conf").read_text()
+    rules = [line for line in text.splitlines() if line and not line.startswith("%%")]
+    assert rules.pop() == "{deny, all}."
+    found = [re.fullmatch(r'\{allow, \{username, "(\w+)"\}, (\w+), \["([^"]+)"\]\}\.', rule) for rule in rules]
+    assert {rule.groups() for rule in found if rule} == wanted
+    assert len(found) == len(wanted) == 10
