@@ -13,9 +13,12 @@ from brokers import Authority, mosquitto, wait_for
 from discreet_agent.link import MqttLink
 from discreet_contract.broker import Broker, new_client
 from discreet_contract.errors import ConfigError
+from discreet_contract.wire import reports_topic
+from documents import ROOT
 
 # paho leaves a socket whose handshake failed to Python's reference counting, which closes it at once.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+SHIPPED = ROOT / "deploy" / "server"
 CREDENTIAL = "credential:broker-password"
 
 
@@ -27,6 +30,7 @@ def pki(tmp_path_factory):
     ours.sign("broker")
     ours.sign("expired", days="-1")
     ours.sign("device")
+    ours.sign("server", subject="aggregator")
     foreign.sign("stranger")
     return folder
 
@@ -179,3 +183,51 @@ def test_a_credential_that_is_not_there_is_said(name, monkeypatch):
     with pytest.raises(ConfigError, match="credential") as caught:
         new_client(Broker("mqtt://127.0.0.1", username="u", password_file=name), "c")
     assert "LoadCredential=" in caught.value.hint
+
+
+def shipped_with_certificates(pki, folder):
+    """deploy/server/mosquitto.conf as its last section says, with the files of this test."""
+    rules = folder / "rules.acl"
+    rules.write_text((SHIPPED / "mosquitto.acl").read_text())
+    rules.chmod(0o600)
+    above, _, below = (SHIPPED / "mosquitto.conf").read_text().partition("# Replace the listener above with:\n")
+    tls = [line.removeprefix("# ") for line in below.splitlines() if not line.startswith("# Client certificates")]
+    assert {"cafile", "certfile", "keyfile", "tls_version", "require_certificate"} <= {line.split()[0] for line in tls}
+    kept = [line for line in [*above.splitlines(), *tls] if line.split()[:1] not in (["listener"], ["password_file"])]
+    text = "\n".join(kept)
+    for shipped, ours in (
+        ("/etc/mosquitto/ca.crt", pki / "ours.crt"),
+        ("/etc/mosquitto/broker.crt", pki / "broker.crt"),
+        ("/etc/mosquitto/broker.key", pki / "broker.key"),
+        ("/etc/mosquitto/discreet.acl", rules),
+        ("/var/lib/mosquitto/", f"{folder}/"),
+    ):
+        assert shipped in text
+        text = text.replace(shipped, str(ours))
+    return text
+
+
+def test_the_shipped_tls_section_as_written(pki, tmp_path):
+    """Client certificates instead of passwords: the name in the certificate is the account of the access rules."""
+    with mosquitto(tmp_path, shipped_with_certificates(pki, tmp_path)) as port:
+        url = f"mqtts://localhost:{port}"
+        heard = []
+        files = {"ca_file": f"{pki}/ours.crt", "cert_file": f"{pki}/server.crt", "key_file": f"{pki}/server.key"}
+        server = new_client(Broker(url, **files), "server")
+        subscribed = threading.Event()
+        server.on_connect = lambda client, *_: client.subscribe(reports_topic("flights"), qos=1)
+        server.on_subscribe = lambda *_: subscribed.set()
+        server.on_message = lambda _client, _data, message: heard.append(message.payload)
+        server.connect("localhost", port)
+        server.loop_start()
+        try:
+            assert subscribed.wait(20)
+            device = {"ca_file": f"{pki}/ours.crt", "cert_file": f"{pki}/device.crt", "key_file": f"{pki}/device.key"}
+            with MqttLink(Broker(url, **device), "flights", lambda _message: None) as link:
+                wait_for(lambda: link.connected, "the device's connection")
+                assert link.publish(b"a report")
+                wait_for(lambda: heard == [b"a report"], "the report")
+            assert "client certificate" in outcome(url, ca_file=f"{pki}/ours.crt")  # in either wording
+        finally:
+            server.disconnect()
+            server.loop_stop()
