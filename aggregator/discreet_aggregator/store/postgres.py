@@ -107,9 +107,8 @@ class PostgresConnection:
 
     def begin(self) -> None:
         """The lock is let go at the end of the transaction, once its rows can be seen."""
-        self.execute("begin isolation level read committed")
-        try:
-            self.execute(f"select pg_advisory_xact_lock({_LOCK})")
+        try:  # both in one message
+            self.execute(f"begin isolation level read committed; select pg_advisory_xact_lock({_LOCK})")
         except RetryableError:
             with suppress(RetryableError):
                 self.rollback()
