@@ -434,24 +434,27 @@ class World:
         for cell, _, _, ids in blocks:
             per_cell[cell] += len(ids) // 16
         assert per_cell == {cell: count for cell, count in cells.items() if count}, "a cell's sum is not its archive's"
-        if not self.was_restored:
-            assert all(len(verdicts) == 1 for verdicts in self.verdicts.values()), "one report got two verdicts"
-        charged = {key for device in self.devices for key in self.charges(device)}
-        assert set(counted) <= charged, "a report counts that no device was charged for"
+        charged = {key: start for device in self.devices for key, start in self.charges(device).items()}
+        for report_id, verdicts in self.verdicts.items() if not self.was_restored else ():
+            told = verdicts - {Verdict.WINDOW_TOO_LATE} if self.is_late(charged[report_id]) else verdicts
+            assert len(told) <= 1, "one report got two verdicts"  # but for one that came again past its horizon
+        assert set(counted) <= charged.keys(), "a report counts that no device was charged for"
         assert len(set(self.broker.captured)) <= len(charged), "one charge left as two different envelopes"
         for device in self.devices if at_rest or not self.was_restored else ():
             self.check_device(device, set(counted))
 
-    def charges(self, device: SimulatedDevice) -> list[bytes]:
-        """Report ids of what the ledger was charged for; what a restored ledger forgot is in what left."""
-        entries = device.device.store.ledger.entries()
-        ids = [make_report_id(device.secret, FLEET, entry.metric, entry.window_start) for entry in entries]
-        assert len(ids) == len(set(ids)), "one window was charged twice"
+    def is_late(self, window_start: int) -> bool:
+        """Whether any clock ever said that a window's horizon has passed."""
+        return self.latest_ms > (window_start + HOUR + grace_seconds(POLICIES[0].policy)) * 1000
+
+    def charges(self, device: SimulatedDevice) -> dict[bytes, int]:
+        """Windows that the ledger was charged for, by report id; those that a restored one forgot with them."""
+        charged = [(entry.metric, entry.window_start) for entry in device.device.store.ledger.entries()]
+        assert len(charged) == len(set(charged)), "one window was charged twice"
         if device.was_restored:
-            names = ("opened", "side", "openings")
             starts = range(START - 2 * HOUR, self.latest_ms // 1000 + HOUR, HOUR)
-            return [make_report_id(device.secret, FLEET, name, start) for name in names for start in starts]
-        return ids
+            charged = [(name, start) for name in ("opened", "side", "openings") for start in starts]
+        return {make_report_id(device.secret, FLEET, name, start): start for name, start in charged}
 
     def check_device(self, device: SimulatedDevice, counted: set[bytes]) -> None:
         if device.was_restored:  # what its older copy forgot cannot be asked of it
@@ -460,13 +463,12 @@ class World:
         for entry in device.device.store.ledger.entries():
             report_id = make_report_id(device.secret, FLEET, entry.metric, entry.window_start)
             row = rows.get(report_id)
-            grace_ms = (entry.window_start + HOUR + grace_seconds(device.policy.policy)) * 1000
+            is_late = self.is_late(entry.window_start)
             if report_id in counted:
-                assert row is None or row["verdict"] in {None, Verdict.ACCEPTED}, (
-                    "counted, and the device told otherwise"
-                )
+                may_be_told = {None, Verdict.ACCEPTED} | ({Verdict.WINDOW_TOO_LATE} if is_late else set())
+                assert row is None or row["verdict"] in may_be_told, "counted, and the device told otherwise"
             elif row is not None and row["verdict"] == Verdict.ACCEPTED:
                 assert self.was_restored, "acknowledged, and lost"
-                assert self.latest_ms > grace_ms, "asked for again within its horizon, and lost"
+                assert is_late, "asked for again within its horizon, and lost"
             elif row is None or row["state"] != "WAITING":
-                assert self.latest_ms > grace_ms, "lost within its horizon"
+                assert is_late, "lost within its horizon"

@@ -78,6 +78,11 @@ FIXED = {
         *(("server_backup",), ("wait", 6), ("tick", 0, None, False), ("deliver", 0, 100, None, False, None)),
         *(("answer", 0, "once", None), ("server_restore",), ("deliver", 1, 100, None, False, None), ("resend",)),
     ],
+    # The first oracle took its second answer, "too late", for a second verdict: ids are forgotten with their horizon.
+    "a copy that comes again after its horizon": [
+        *(("deliver", 0, 1, None, False, None), ("forge", 0), ("broker", False), ("replay", 0), ("wait", 1700)),
+        ("deliver", 0, 1, None, False, None),
+    ],
     "an older database beside a newer head": [
         *(("backup", 0), ("tick", 0, None, False), ("wait", 6), ("tick", 0, None, False), ("restore", 0)),
         *(("wait", 61), ("tick", 0, None, False), ("deliver", 0, 100, None, False, None)),
