@@ -42,7 +42,7 @@ class Dispatch:
             return
         self._note_sent()  # what a full disk did not take: until it is on record, nothing goes out again
         rows = self._pipeline.publishable(10 * IN_FLIGHT)
-        self._handed = self._courier.send(rows, link, self._clock.now_ms(), self._pipeline.expires_in)
+        self._handed = self._courier.send(rows, link, self._clock.now_ms(), self._pipeline.expiry_seconds)
         self._note_sent()
 
     def _obey(self) -> None:

@@ -113,7 +113,7 @@ class MqttLink:
     def publish(self, envelope: bytes, expires_in_seconds: int | None = None) -> bool:
         """Hand one envelope to the broker, QoS 1; False when offline or when too many wait for their PUBACK.
 
-        A broker of MQTT 5 throws it away `expires_in_seconds` from now: what nobody would count need not wait there.
+        A broker of MQTT 5 throws it away `expires_in_seconds` from now, and hands that number on: it must say nothing.
         """
         client = self._client
         if client is None or not self.connected:

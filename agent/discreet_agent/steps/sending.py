@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from discreet_agent.publish import LONGEST_WAIT_SECONDS
-from discreet_agent.schedule import give_up_before, last_second
+from discreet_agent.schedule import give_up_before
 from discreet_agent.store.deletions import Deletion, Why
 from discreet_contract.durations import seconds
 from discreet_contract.wire import verdict_name
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from discreet_agent.store.store import Store
     from discreet_contract.wire import Receipt
 
-_LEAST_EXPIRY_SECONDS = 3600  # the clock may be wrong: a broker shall not drop what an aggregator would have counted
 STEP_REPORTS = 500  # moved or forgotten in one transaction: a few milliseconds
 
 
@@ -43,13 +42,14 @@ class Sending:
         longest_ms = max(seconds(self._device.rules.spread), round(LONGEST_WAIT_SECONDS)) * 1000
         return self._store.outbox.due(self._device.clock.now_ms(), limit, longest_ms)
 
-    def expires_in(self, row: OutboxRow) -> int | None:
-        """See `Pipeline.expires_in`."""
-        plan = self._device.policy.plans.get(row.metric)
-        if plan is None:
-            return None
-        left = last_second(self._device.rules, plan, row.window_start) - self._device.clock.now_ms() // 1000
-        return max(left, _LEAST_EXPIRY_SECONDS)
+    @property
+    def expiry_seconds(self) -> int:
+        """See `Pipeline.expiry_seconds`.
+
+        What is left of a window's horizon would tell broker and aggregator, outside the seal, which window it is and by
+        how many seconds this device's clock is wrong: the same in all its reports, and so a name.
+        """
+        return seconds(self._device.rules.late_horizon) + seconds(self._device.rules.spread)
 
     def note_sent(self, handed: Sequence[Handed]) -> None:
         """See `Pipeline.note_sent`."""
