@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessageInfo
     from paho.mqtt.properties import Properties
 
+    from discreet_contract.bounded_client import BoundedClient
     from discreet_contract.broker import Broker
 
 IN_FLIGHT = 100
 TOPIC_ALIAS = 1  # of the reports topic, the only one that is published to
 RECEIVE_MAXIMUM = 4  # what we take unacknowledged: only the policy comes with QoS 1
 MAX_RECEIPTS_BYTES = 65_536  # the largest receipts message is 38 kB
-MAX_MESSAGE_BYTES = MAX_BUNDLE_BYTES + 65_536  # a broker drops what is larger before sending it
+MAX_MESSAGE_BYTES = MAX_BUNDLE_BYTES + 65_536  # a broker drops what is larger before sending it; else we hang up
 
 log = structlog.get_logger()
 
@@ -146,11 +147,13 @@ class MqttLink:
             self._alias_known = True
         return topic, properties
 
-    def _new_client(self) -> Client:
+    def _new_client(self) -> BoundedClient:
         """Of one connection: a new random id each, so that a broker cannot tell that it is the same device again."""
         version = self._dialect.choose(time.monotonic())
         client_id = self._broker.client_id or f"dsc-{secrets.token_hex(8)}"
-        client = new_client(self._broker, client_id, reconnect_on_failure=False, version=version)
+        client = new_client(
+            self._broker, client_id, reconnect_on_failure=False, version=version, most_bytes=MAX_MESSAGE_BYTES
+        )
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received
@@ -160,9 +163,9 @@ class MqttLink:
         client.max_queued_messages_set(2 * IN_FLIGHT)
         return client
 
-    def _run(self, first: Client) -> None:
+    def _run(self, first: BoundedClient) -> None:
         waits = Waits.of(self._broker)
-        client: Client | None = first
+        client: BoundedClient | None = first
         while not self._stopping.is_set():
             self._steady_since, self._refused = 0.0, False
             try:
@@ -178,12 +181,15 @@ class MqttLink:
             lasted = time.monotonic() - self._steady_since if self._steady_since else 0.0
             self._stopping.wait(waits.after(lasted))
 
-    def _serve(self, client: Client) -> None:
+    def _serve(self, client: BoundedClient) -> None:
         """One connection, from its CONNECT to its end."""
         self._connect(client)
         if self._stopping.is_set():  # `close` came before there was anything to disconnect
             client.disconnect()
         client.loop_forever(retry_first_connection=False)
+        if client.refused_bytes:
+            problem = f"the broker sends a message of {client.refused_bytes} bytes, over {MAX_MESSAGE_BYTES}"
+            self._note_trouble(problem, "look who may write its topics")
         if self._steady_since or self._refused or self._stopping.is_set():
             return
         self._dialect.not_understood(is_said=False)

@@ -177,3 +177,23 @@ def test_a_broker_that_took_version_5_keeps_it_through_a_restart():
     assert dialect.choose(2.0) == 4
     assert dialect.not_understood(is_said=False)  # and back, where 3.1.1 is hung up on
     assert dialect.choose(3.0) == 5
+
+
+def test_a_message_that_no_device_could_hold_is_not_read():
+    """A broker need not keep to the size that a client takes: the connection ends at the length, and says why."""
+    sent = []
+
+    def serve(server):
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(bytes([0x20, 3, 0, 0, 0]) + bytes([0x30, 0xFF, 0xFF, 0xFF, 0x7F]))  # 256 MB follow
+            while len(sent) < 1_000:
+                sent.append(connection.send(bytes(65_536)))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        with MqttLink(Broker(f"mqtt://127.0.0.1:{server.getsockname()[1]}", protocol="5"), "f", print) as link:
+            wait_for(lambda: "message of 268435455 bytes" in link.trouble, "the refusal")
+            assert not link.connected
+    assert sum(sent) < 16_000_000  # what lies in the sockets of both sides
