@@ -327,3 +327,19 @@ def test_what_a_broker_is_told_of_expiry_names_neither_window_nor_device(bench):
         row = device.pipeline.publishable(1)[0]
         Courier(10).send([row], Noting(), bench.clock.now_ms(), device.pipeline.expiry_seconds)
     assert expiries == [24 * HOUR] * 3  # the late horizon; no spread
+
+
+def test_a_policy_that_comes_while_old_reports_are_given_up_ends_nothing(bench, device):
+    """After a long absence both happen at once: a metric leaves between two steps, and the rest follows by age."""
+    fill(device.store, 1_203, at_ms=START * 1000)
+    bench.at(CLOSING + 30 * HOUR)
+    tidying = device.pipeline.tidy()
+    while "reports_given_up" not in device.store.counters():
+        next(tidying)
+    line = "  opened: {from: door.opened, per_device: any, type: binary, window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}\n"  # noqa: E501 - as in the policy
+    device.pipeline.adopt(make_policy(version=2, edits=((line, ""),)))
+    for _ in tidying:
+        assert device.store.outbox.waiting() < 1_203
+    device.pipeline.forget()
+
+    assert sum(device.store.counters()["reports_given_up"].values()) == 1_203

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from discreet_agent.store.head import HeadKeeper
     from discreet_agent.store.outbox import OutboxRow
     from discreet_agent.store.store import Store
+    from discreet_contract.policy.plan import MetricPlan
     from discreet_contract.wire import Receipt
 
 STEP_REPORTS = 500  # moved or forgotten in one transaction: a few milliseconds
@@ -75,8 +76,8 @@ class Sending:
 
     def give_up_old(self, now_ms: int) -> Iterator[int]:
         """Stop sending what nobody would take any more, and forget what was kept for long enough; step by step."""
-        for name in self._device.policy.plans:
-            while self._give_up(name, now_ms) == STEP_REPORTS:
+        for plan in self._device.policy.plans.values():  # of one policy: another may come between two steps
+            while self._give_up(plan, now_ms) == STEP_REPORTS:
                 yield 0
         while self._give_up_others(now_ms) == STEP_REPORTS:
             yield 0
@@ -90,11 +91,11 @@ class Sending:
         kept = rules.retention.metrics
         return max(seconds(rules.late_horizon), 0 if kept is None else seconds(kept))
 
-    def _give_up(self, metric: str, now_ms: int) -> int:
-        too_late = give_up_before(self._device.rules, self._device.policy.plans[metric], now_ms)
+    def _give_up(self, plan: MetricPlan, now_ms: int) -> int:
+        too_late = give_up_before(self._device.rules, plan, now_ms)
         with self._store.transaction():
-            given_up = self._store.outbox.give_up(metric, too_late, now_ms, STEP_REPORTS)
-            self._store.count("reports_given_up", metric, by=given_up)
+            given_up = self._store.outbox.give_up(plan.name, too_late, now_ms, STEP_REPORTS)
+            self._store.count("reports_given_up", plan.name, by=given_up)
         return given_up
 
     def _give_up_others(self, now_ms: int) -> int:
