@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,13 +11,38 @@ from discreet_agent.link import IN_FLIGHT
 from discreet_agent.publish import Courier
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
+
     from discreet_agent.link import MqttLink
     from discreet_agent.pipeline import Pipeline
     from discreet_agent.publish import Handed
     from discreet_contract.clock import Clock
     from discreet_contract.resend import ResendRefusal
 
+MOST_UNREAD = 128  # of 64 kB at most
+
 log = structlog.get_logger()
+
+
+class Mailbox:
+    """Messages from the connection's thread, for the loop's: no more wait than `MOST_UNREAD`, however fast they come.
+
+    What finds no room is dropped. Of receipts that is no loss: the report is sent again, and answered again.
+    """
+
+    def __init__(self, read: Callable[[bytes], None]) -> None:
+        self._read = read
+        self._unread: deque[bytes] = deque()
+
+    def put(self, message: bytes, loop: AbstractEventLoop) -> None:
+        """In the connection's thread."""
+        if len(self._unread) < MOST_UNREAD:
+            self._unread.append(message)
+            loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        self._read(self._unread.popleft())
 
 
 class Dispatch:
