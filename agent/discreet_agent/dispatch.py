@@ -54,6 +54,7 @@ class Dispatch:
         self._courier = Courier(resend_seconds)
         self._handed: list[Handed] = []  # to the broker, and not on record yet
         self._asked: bytes | None = None  # the aggregator's request, not judged yet; only the latest counts
+        self._last_refused: bytes | None = None  # counted once, judged at each tick
         self.refused: Counter[ResendRefusal] = Counter()  # requests; not written down yet
 
     def hear(self, content: bytes) -> None:
@@ -74,9 +75,11 @@ class Dispatch:
         asked = self._asked
         if asked is not None:
             refusal = self._pipeline.hear_resend(asked)
-            if self._asked is asked:  # else a newer one came meanwhile
+            is_over = refusal is None or not refusal.may_pass  # the topic is retained: it comes once a connection
+            if self._asked is asked and is_over:  # else a newer one came meanwhile
                 self._asked = None
-            if refusal is not None:
+            if refusal is not None and asked is not self._last_refused:
+                self._last_refused = asked
                 self.refused[refusal] += 1
                 log.warning("request to send again refused", reason=refusal, next_step="look who may write this topic")
         again = self._pipeline.resend()

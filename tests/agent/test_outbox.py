@@ -6,14 +6,16 @@ import sqlite3
 import pytest
 from click.testing import CliRunner
 
-from device_bench import HOUR, START, make_policy, opening
+from device_bench import AGGREGATOR, HOUR, START, make_policy, opening
 from discreet_agent.cli.commands import agent
+from discreet_agent.dispatch import Dispatch
 from discreet_agent.outbox_bounds import explain_full
 from discreet_agent.publish import Courier
 from discreet_agent.status import describe_preview
 from discreet_agent.store.outbox import OutboxRow, OutboxSize
 from discreet_agent.store.schema import MIGRATIONS
 from discreet_agent.store.store import Store
+from discreet_contract.resend import Resend, ResendRefusal, make_resend
 from discreet_contract.wire import Receipt, Verdict, receipt_tag
 
 END = START + HOUR
@@ -227,7 +229,7 @@ def test_a_database_of_before_keeps_what_waits_and_what_was_sent(tmp_path):
         assert store.outbox.size() == OutboxSize(3, 768)
         assert [one.times_sent for one in store.outbox.due(10, 10)] == [0, 0, 0]
         assert len(list(store.outbox.history())) == 4
-        assert store.sent.to_resend("m", 0, 10, 10) == []
+        assert store.sent.to_resend("m", 0, 10, 10, 10) == []
 
 
 # --- a full outbox
@@ -343,3 +345,46 @@ def test_a_policy_that_comes_while_old_reports_are_given_up_ends_nothing(bench, 
     device.pipeline.forget()
 
     assert sum(device.store.counters()["reports_given_up"].values()) == 1_203
+
+
+class NoLink:
+    """Offline."""
+
+    connected = False
+
+
+def settled(bench, device, at):
+    """Three reports with their receipts, given at this second of the device's clock."""
+    device.pipeline.close_windows()
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    rows = device.pipeline.publishable(10)
+    bench.at(at)
+    assert device.pipeline.settle([receipt_for(one) for one in rows]) == 3
+
+
+def test_a_request_that_came_before_the_clock_was_set_is_obeyed_when_it_is(bench, device):
+    """It is retained, so it comes once a connection, and a connection may last for weeks."""
+    settled(bench, device, CLOSING)
+    request = make_resend("testers", Resend((CLOSING + 60) * 1000, START, "restored"), "test", AGGREGATOR)
+    dispatch = Dispatch(device.pipeline, bench.clock, 60)
+    dispatch.hear(request)
+    bench.at(CLOSING - 48 * HOUR)
+    for _ in range(3):
+        dispatch.tick(NoLink())
+    assert dispatch.refused == {ResendRefusal.EARLY: 1}
+    bench.at(CLOSING + 120)
+    dispatch.tick(NoLink())
+
+    assert device.store.outbox.waiting() == 3
+    assert device.store.counters()["resends_obeyed"] == {"": 1}
+
+
+def test_a_receipt_that_came_while_the_clock_was_ahead_hides_no_report_from_a_request(bench, device):
+    """Settled after the request, by the clock of then: no request could have that in mind."""
+    settled(bench, device, CLOSING + 5 * HOUR)
+    bench.at(CLOSING + 60)
+    request = make_resend("testers", Resend((CLOSING + 60) * 1000, START, "restored"), "test", AGGREGATOR)
+    assert device.pipeline.hear_resend(request) is None
+
+    assert device.pipeline.resend() == 3
