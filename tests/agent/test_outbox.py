@@ -90,6 +90,24 @@ def test_a_clock_that_was_set_back_holds_nothing_up(bench, device):
     assert len(device.pipeline.publishable(2)) == 2
 
 
+@pytest.mark.parametrize("is_policy", [True, False], ids=["a shorter spread", "a clock set back"])
+def test_waits_that_are_too_long_are_drawn_anew_and_not_over_at_once(bench, is_policy):
+    """Else all that one device has to say would leave in one second, side by side, and with the fleet's."""
+    bench.policy = make_policy(spread="20h")
+    device = bench.open()
+    bench.at(CLOSING)
+    fill(device.store, 400, at_ms=(CLOSING + 15 * HOUR) * 1000)
+    if is_policy:
+        device.pipeline.adopt(make_policy(version=2, spread="2h"))
+    else:
+        bench.at(CLOSING - 15 * HOUR)
+    now = bench.clock.now_ms() // 1000
+
+    assert len(device.pipeline.publishable(1_000)) < 100  # of 400; chance alone: below 1e-9
+    bench.at(now + (2 if is_policy else 20) * HOUR)
+    assert len(device.pipeline.publishable(1_000)) == 400
+
+
 def test_one_look_at_a_great_outbox_reads_little_of_it(tmp_path):
     """By index, both ways in: what is due, and what a clock of before has stamped."""
     with Store(tmp_path / "a.db") as store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from discreet_agent.publish import LONGEST_WAIT_SECONDS
@@ -40,8 +41,20 @@ class Sending:
         """See `Pipeline.publishable`."""
         if not self._head.follow():
             return []
-        longest_ms = max(seconds(self._device.rules.spread), round(LONGEST_WAIT_SECONDS)) * 1000
-        return self._store.outbox.due(self._device.clock.now_ms(), limit, longest_ms)
+        now_ms = self._device.clock.now_ms()
+        self._shorten(now_ms, limit)
+        return self._store.outbox.due(now_ms, limit)
+
+    def _shorten(self, now_ms: int, most: int) -> None:
+        """Draw anew what waits for longer than anything can: another policy's spread, or a clock that was set back.
+
+        Not sent at once: all that one device has to say would leave side by side, and with the whole fleet's.
+        """
+        spread_ms = seconds(self._device.rules.spread) * 1000
+        beyond = self._store.outbox.beyond(now_ms + max(spread_ms, round(LONGEST_WAIT_SECONDS * 1000)), most)
+        if beyond:
+            with self._store.transaction():
+                self._store.outbox.wait((now_ms + secrets.randbelow(spread_ms + 1), one) for one in beyond)
 
     @property
     def expiry_seconds(self) -> int:
