@@ -22,7 +22,7 @@ import structlog
 from discreet_agent import status
 from discreet_agent.device import DATABASE, OpenDevice, open_device
 from discreet_agent.disk import FreeDisk
-from discreet_agent.dispatch import Dispatch
+from discreet_agent.dispatch import Dispatch, Mailbox
 from discreet_agent.event import Batch, Refused
 from discreet_agent.link import MqttLink
 from discreet_agent.obedience import Obedience
@@ -75,6 +75,7 @@ class Daemon:
         self._obedience = Obedience(policies, device, clock)
         self._queries = Queries(policies, device)
         self._dispatch = Dispatch(device.pipeline, clock, settings.resend_seconds)
+        self._receipts = Mailbox(self._settle)
         self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
         self._link = MqttLink(
             *(settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived),
@@ -330,7 +331,7 @@ class Daemon:
     def _receipts_arrived(self, message: bytes) -> None:
         """Called in the MQTT thread."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._settle, message)
+            self._receipts.put(message, self._loop)
 
     def _settle(self, message: bytes) -> None:
         receipts = read_receipts(message)

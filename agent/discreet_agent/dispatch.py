@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 import structlog
@@ -11,13 +11,38 @@ from discreet_agent.link import IN_FLIGHT
 from discreet_agent.publish import Courier
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
+
     from discreet_agent.link import MqttLink
     from discreet_agent.pipeline import Pipeline
     from discreet_agent.publish import Handed
     from discreet_contract.clock import Clock
     from discreet_contract.resend import ResendRefusal
 
+MOST_UNREAD = 128  # of 64 kB at most
+
 log = structlog.get_logger()
+
+
+class Mailbox:
+    """Messages from the connection's thread, for the loop's: no more wait than `MOST_UNREAD`, however fast they come.
+
+    What finds no room is dropped. Of receipts that is no loss: the report is sent again, and answered again.
+    """
+
+    def __init__(self, read: Callable[[bytes], None]) -> None:
+        self._read = read
+        self._unread: deque[bytes] = deque()
+
+    def put(self, message: bytes, loop: AbstractEventLoop) -> None:
+        """In the connection's thread."""
+        if len(self._unread) < MOST_UNREAD:
+            self._unread.append(message)
+            loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        self._read(self._unread.popleft())
 
 
 class Dispatch:
@@ -29,6 +54,7 @@ class Dispatch:
         self._courier = Courier(resend_seconds)
         self._handed: list[Handed] = []  # to the broker, and not on record yet
         self._asked: bytes | None = None  # the aggregator's request, not judged yet; only the latest counts
+        self._last_refused: bytes | None = None  # counted once, judged at each tick
         self.refused: Counter[ResendRefusal] = Counter()  # requests; not written down yet
 
     def hear(self, content: bytes) -> None:
@@ -42,16 +68,18 @@ class Dispatch:
             return
         self._note_sent()  # what a full disk did not take: until it is on record, nothing goes out again
         rows = self._pipeline.publishable(10 * IN_FLIGHT)
-        self._handed = self._courier.send(rows, link, self._clock.now_ms(), self._pipeline.expires_in)
+        self._handed = self._courier.send(rows, link, self._clock.now_ms(), self._pipeline.expiry_seconds)
         self._note_sent()
 
     def _obey(self) -> None:
         asked = self._asked
         if asked is not None:
             refusal = self._pipeline.hear_resend(asked)
-            if self._asked is asked:  # else a newer one came meanwhile
+            is_over = refusal is None or not refusal.may_pass  # the topic is retained: it comes once a connection
+            if self._asked is asked and is_over:  # else a newer one came meanwhile
                 self._asked = None
-            if refusal is not None:
+            if refusal is not None and asked is not self._last_refused:
+                self._last_refused = asked
                 self.refused[refusal] += 1
                 log.warning("request to send again refused", reason=refusal, next_step="look who may write this topic")
         again = self._pipeline.resend()

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client, MQTTMessageInfo
     from paho.mqtt.properties import Properties
 
+    from discreet_contract.bounded_client import BoundedClient
     from discreet_contract.broker import Broker
 
 IN_FLIGHT = 100
 TOPIC_ALIAS = 1  # of the reports topic, the only one that is published to
 RECEIVE_MAXIMUM = 4  # what we take unacknowledged: only the policy comes with QoS 1
 MAX_RECEIPTS_BYTES = 65_536  # the largest receipts message is 38 kB
-MAX_MESSAGE_BYTES = MAX_BUNDLE_BYTES + 65_536  # a broker drops what is larger before sending it
+MAX_MESSAGE_BYTES = MAX_BUNDLE_BYTES + 65_536  # a broker drops what is larger before sending it; else we hang up
 
 log = structlog.get_logger()
 
@@ -59,7 +60,7 @@ class MqttLink:
         self._on_resend = on_resend
         self._client: Client | None = None
         self._thread: threading.Thread | None = None
-        self._stopping = threading.Event()
+        self._stopping = threading.Event()  # of one thread: it may hang when it is closed, and end long after
         self._in_flight: list[MQTTMessageInfo] = []
         self._buckets: frozenset[str] = frozenset()  # replaced, never changed: two threads read it
         self._dialect = Dialect(broker.protocol)
@@ -82,10 +83,10 @@ class MqttLink:
         """Connect in the background, and go on trying."""
         if self._thread is not None:
             return
-        self._stopping.clear()
+        self._stopping = threading.Event()
         client = self._new_client()  # here and not in the thread: a configuration that cannot work is said at once
         self._client = client
-        self._thread = threading.Thread(target=self._run, args=(client,), name="mqtt", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(client, self._stopping), name="mqtt", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -113,7 +114,7 @@ class MqttLink:
     def publish(self, envelope: bytes, expires_in_seconds: int | None = None) -> bool:
         """Hand one envelope to the broker, QoS 1; False when offline or when too many wait for their PUBACK.
 
-        A broker of MQTT 5 throws it away `expires_in_seconds` from now: what nobody would count need not wait there.
+        A broker of MQTT 5 throws it away `expires_in_seconds` from now, and hands that number on: it must say nothing.
         """
         client = self._client
         if client is None or not self.connected:
@@ -146,11 +147,13 @@ class MqttLink:
             self._alias_known = True
         return topic, properties
 
-    def _new_client(self) -> Client:
+    def _new_client(self) -> BoundedClient:
         """Of one connection: a new random id each, so that a broker cannot tell that it is the same device again."""
         version = self._dialect.choose(time.monotonic())
         client_id = self._broker.client_id or f"dsc-{secrets.token_hex(8)}"
-        client = new_client(self._broker, client_id, reconnect_on_failure=False, version=version)
+        client = new_client(
+            self._broker, client_id, reconnect_on_failure=False, version=version, most_bytes=MAX_MESSAGE_BYTES
+        )
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received
@@ -160,15 +163,15 @@ class MqttLink:
         client.max_queued_messages_set(2 * IN_FLIGHT)
         return client
 
-    def _run(self, first: Client) -> None:
+    def _run(self, first: BoundedClient, stopping: threading.Event) -> None:
         waits = Waits.of(self._broker)
-        client: Client | None = first
-        while not self._stopping.is_set():
+        client: BoundedClient | None = first
+        while not stopping.is_set():
             self._steady_since, self._refused = 0.0, False
             try:
                 client = client or self._new_client()
                 self._client = client
-                self._serve(client)
+                self._serve(client, stopping)
             except ConfigError as exc:  # a password or certificate that was there at the start
                 self._note_trouble(str(exc), exc.hint)
             except (OSError, ValueError) as exc:  # refused, unreachable, TLS failure, a name that is none
@@ -176,21 +179,26 @@ class MqttLink:
                 self._note_trouble(f"the broker cannot be reached: {problem}", step)
             client = None
             lasted = time.monotonic() - self._steady_since if self._steady_since else 0.0
-            self._stopping.wait(waits.after(lasted))
+            stopping.wait(waits.after(lasted))
 
-    def _serve(self, client: Client) -> None:
+    def _serve(self, client: BoundedClient, stopping: threading.Event) -> None:
         """One connection, from its CONNECT to its end."""
         self._connect(client)
-        if self._stopping.is_set():  # `close` came before there was anything to disconnect
+        if stopping.is_set():  # `close` came before there was anything to disconnect
             client.disconnect()
         client.loop_forever(retry_first_connection=False)
-        if self._steady_since or self._refused or self._stopping.is_set():
+        if client.refused_bytes:
+            problem = f"the broker sends a message of {client.refused_bytes} bytes, over {MAX_MESSAGE_BYTES}"
+            self._note_trouble(problem, "look who may write its topics")
+        if self._steady_since or self._refused or stopping.is_set():
             return
         self._dialect.not_understood(is_said=False)
         if not self.trouble:
             self._note_trouble(*explain_hang_up(self._broker))
 
     def _connected(self, client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:
+        if client is not self._client:  # closed while it hung
+            return
         if reason.is_failure:
             self._refused = True
             if reason.getName() == "Unsupported protocol version" and self._dialect.not_understood(is_said=True):
@@ -248,8 +256,9 @@ class MqttLink:
             log.warning("trouble with the broker", problem=trouble, next_step=f"{step}; it is tried again")
         self.trouble = trouble
 
-    def _disconnected(self, *_: Any) -> None:
-        self.connected = False
+    def _disconnected(self, client: Client, *_: Any) -> None:
+        if client is self._client:
+            self.connected = False
 
     def _received(self, client: Client, _userdata: Any, message: Any) -> None:
         client.ack(message.mid, message.qos)

@@ -159,9 +159,10 @@ class Pipeline:
         """Reports that may leave now, longest due first: their charges stand below the head outside the database."""
         return self._sending.publishable(limit)
 
-    def expires_in(self, row: OutboxRow) -> int | None:
-        """In how many seconds the aggregator would refuse a report as too late; None for a metric that has gone."""
-        return self._sending.expires_in(row)
+    @property
+    def expiry_seconds(self) -> int:
+        """How long a broker shall keep what is handed to it now: the same for every report of the fleet."""
+        return self._sending.expiry_seconds
 
     def note_sent(self, handed: Sequence[Handed]) -> None:
         """Keep what was handed to the broker: when, how often, and when it is due again without a receipt."""

@@ -13,7 +13,7 @@ from discreet_contract.broker import backoff_seconds
 from discreet_contract.wire import MalformedError, Receipt, decode_receipts, receipt_bucket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Protocol
 
     from discreet_agent.store.outbox import OutboxRow
@@ -42,10 +42,6 @@ class Handed:
     again_at_ms: int  # where no receipt comes
 
 
-def _never(_row: OutboxRow) -> None:
-    """A message that a broker keeps as long as it likes."""
-
-
 @dataclass(frozen=True, slots=True)
 class Courier:
     """Hands over what is due. `resend_seconds` is the first wait for a receipt."""
@@ -53,16 +49,13 @@ class Courier:
     resend_seconds: float
 
     def send(
-        self, rows: Sequence[OutboxRow], link: Link, now_ms: int, expires_in: Callable[[OutboxRow], int | None] = _never
+        self, rows: Sequence[OutboxRow], link: Link, now_ms: int, expires_in_seconds: int | None = None
     ) -> list[Handed]:
-        """Publish these rows; returns those that went out. Stops at the first that the link does not take.
-
-        `expires_in` says in how many seconds nobody would count a report any more; None where that is not known.
-        """
+        """Publish these rows; returns those that went out. Stops at the first that the link does not take."""
         handed: list[Handed] = []
         for row in rows:
             link.listen(receipt_bucket(row.report_id, row.receipt_buckets))
-            if not link.publish(row.envelope, expires_in(row)):
+            if not link.publish(row.envelope, expires_in_seconds):
                 break
             handed.append(Handed(row.report_id, now_ms, now_ms + round(self._wait(row.times_sent) * 1000)))
         return handed

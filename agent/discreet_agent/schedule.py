@@ -87,12 +87,6 @@ def give_up_before(policy: Policy, plan: MetricPlan, now_ms: int) -> int:
     return _earliest(policy, plan, now_ms, spread_seconds=seconds(policy.spread))
 
 
-def last_second(policy: Policy, plan: MetricPlan, window_start: int) -> int:
-    """Until when the aggregator takes the report of a window."""
-    grace = seconds(policy.lateness) + seconds(policy.spread) + seconds(policy.late_horizon)
-    return window_start + plan.metric.window_seconds + grace
-
-
 def _earliest(policy: Policy, plan: MetricPlan, now_ms: int, *, spread_seconds: int) -> int:
     """The same for a report that may yet wait: a draw leaves the whole spread for its way."""
     length = plan.metric.window_seconds

@@ -14,10 +14,11 @@ from discreet_contract.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from paho.mqtt.client import Client
+    from discreet_contract.bounded_client import BoundedClient
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost"}
 KEEPALIVE_SECONDS = 30
+LARGEST_MESSAGE_BYTES = 2**28  # that MQTT can say
 FILES = ("password_file", "ca_file", "cert_file", "key_file")
 
 
@@ -84,25 +85,34 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def new_client(
-    broker: Broker, client_id: str, *, reconnect_on_failure: bool = True, version: int = 0, clean: bool | None = None
-) -> Client:
+    broker: Broker,
+    client_id: str,
+    *,
+    reconnect_on_failure: bool = True,
+    version: int = 0,
+    clean: bool | None = None,
+    most_bytes: int = LARGEST_MESSAGE_BYTES,
+) -> BoundedClient:
     """A client with manual acknowledgement, credentials and TLS set, not yet connected.
 
     `version` is MQTT's protocol level: 5, or 4 for 3.1.1; 0 takes the one that `protocol` names, 5 for auto.
     `clean` matters to 3.1.1 only, which has no property for it: whether the broker forgets the session.
+    A message of more than `most_bytes` ends the connection unread.
     """
-    from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+
+    from discreet_contract.bounded_client import BoundedClient
 
     broker.check()
     level = version or (4 if broker.protocol == "3.1.1" else 5)
-    client = Client(
+    client = BoundedClient(
         CallbackAPIVersion.VERSION2,
         client_id=client_id,
         clean_session=(True if clean is None else clean) if level == 4 else None,
         protocol=MQTTProtocolVersion(level),
         manual_ack=True,
         reconnect_on_failure=reconnect_on_failure,
+        most_bytes=most_bytes,
     )
     if broker.username:
         client.username_pw_set(broker.username, read_password(broker.password_file))

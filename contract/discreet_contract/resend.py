@@ -37,6 +37,11 @@ class ResendRefusal(StrEnum):
     EXPIRED = "EXPIRED"  # older than the late horizon
     EARLY = "EARLY"  # more than a day ahead of the device's clock
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether a clock that is set, or a policy that comes, can make it one to obey."""
+        return self not in {ResendRefusal.FORM, ResendRefusal.ALTERED}
+
 
 @dataclass(frozen=True, slots=True)
 class Resend:

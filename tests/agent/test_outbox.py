@@ -6,14 +6,16 @@ import sqlite3
 import pytest
 from click.testing import CliRunner
 
-from device_bench import HOUR, START, make_policy, opening
+from device_bench import AGGREGATOR, HOUR, START, make_policy, opening
 from discreet_agent.cli.commands import agent
+from discreet_agent.dispatch import Dispatch
 from discreet_agent.outbox_bounds import explain_full
 from discreet_agent.publish import Courier
 from discreet_agent.status import describe_preview
 from discreet_agent.store.outbox import OutboxRow, OutboxSize
 from discreet_agent.store.schema import MIGRATIONS
 from discreet_agent.store.store import Store
+from discreet_contract.resend import Resend, ResendRefusal, make_resend
 from discreet_contract.wire import Receipt, Verdict, receipt_tag
 
 END = START + HOUR
@@ -86,6 +88,24 @@ def test_a_clock_that_was_set_back_holds_nothing_up(bench, device):
 
     assert len(device.pipeline.publishable(10)) == 3
     assert len(device.pipeline.publishable(2)) == 2
+
+
+@pytest.mark.parametrize("is_policy", [True, False], ids=["a shorter spread", "a clock set back"])
+def test_waits_that_are_too_long_are_drawn_anew_and_not_over_at_once(bench, is_policy):
+    """Else all that one device has to say would leave in one second, side by side, and with the fleet's."""
+    bench.policy = make_policy(spread="20h")
+    device = bench.open()
+    bench.at(CLOSING)
+    fill(device.store, 400, at_ms=(CLOSING + 15 * HOUR) * 1000)
+    if is_policy:
+        device.pipeline.adopt(make_policy(version=2, spread="2h"))
+    else:
+        bench.at(CLOSING - 15 * HOUR)
+    now = bench.clock.now_ms() // 1000
+
+    assert len(device.pipeline.publishable(1_000)) < 100  # of 400; chance alone: below 1e-9
+    bench.at(now + (2 if is_policy else 20) * HOUR)
+    assert len(device.pipeline.publishable(1_000)) == 400
 
 
 def test_one_look_at_a_great_outbox_reads_little_of_it(tmp_path):
@@ -227,7 +247,7 @@ def test_a_database_of_before_keeps_what_waits_and_what_was_sent(tmp_path):
         assert store.outbox.size() == OutboxSize(3, 768)
         assert [one.times_sent for one in store.outbox.due(10, 10)] == [0, 0, 0]
         assert len(list(store.outbox.history())) == 4
-        assert store.sent.to_resend("m", 0, 10, 10) == []
+        assert store.sent.to_resend("m", 0, 10, 10, 10) == []
 
 
 # --- a full outbox
@@ -309,18 +329,12 @@ def test_status_says_which_bound_and_what_to_do(bench):
     assert "aggregator" in said
 
 
-def test_a_broker_keeps_no_report_longer_than_anybody_would_count_it(bench):
-    """What is left of the late horizon; an hour at least, since the clock may be wrong."""
+def test_what_a_broker_is_told_of_expiry_names_neither_window_nor_device(bench):
+    """Outside the seal stands one number for the whole fleet, never less than what may still be counted needs."""
     device = bench.open()
     device.pipeline.close_windows()
     bench.at(START + 2 * HOUR + 70)
     device.pipeline.close_windows()
-    bench.at(START + 3 * HOUR)
-    row = device.pipeline.publishable(1)[0]
-    last = row.window_start + HOUR + 60 + 24 * HOUR  # lateness, late horizon; no spread
-    assert device.pipeline.expires_in(row) == last - (START + 3 * HOUR)
-    bench.at(last + 5)
-    assert device.pipeline.expires_in(row) == HOUR
     expiries = []
 
     class Noting(OpenLink):
@@ -328,5 +342,67 @@ def test_a_broker_keeps_no_report_longer_than_anybody_would_count_it(bench):
             expiries.append(expires_in_seconds)
             return super().publish(envelope)
 
-    Courier(10).send([row], Noting(), bench.clock.now_ms(), device.pipeline.expires_in)
-    assert expiries == [HOUR]
+    for now in (START + 2 * HOUR + 71, START + 3 * HOUR, START + 3 * HOUR + 37):  # other ages, or other clocks
+        bench.at(now)
+        row = device.pipeline.publishable(1)[0]
+        Courier(10).send([row], Noting(), bench.clock.now_ms(), device.pipeline.expiry_seconds)
+    assert expiries == [24 * HOUR] * 3  # the late horizon; no spread
+
+
+def test_a_policy_that_comes_while_old_reports_are_given_up_ends_nothing(bench, device):
+    """After a long absence both happen at once: a metric leaves between two steps, and the rest follows by age."""
+    fill(device.store, 1_203, at_ms=START * 1000)
+    bench.at(CLOSING + 30 * HOUR)
+    tidying = device.pipeline.tidy()
+    while "reports_given_up" not in device.store.counters():
+        next(tidying)
+    line = "  opened: {from: door.opened, per_device: any, type: binary, window: 1h, epsilon: 1.0, owner: a@b.c, why: in tests}\n"  # noqa: E501 - as in the policy
+    device.pipeline.adopt(make_policy(version=2, edits=((line, ""),)))
+    for _ in tidying:
+        assert device.store.outbox.waiting() < 1_203
+    device.pipeline.forget()
+
+    assert sum(device.store.counters()["reports_given_up"].values()) == 1_203
+
+
+class NoLink:
+    """Offline."""
+
+    connected = False
+
+
+def settled(bench, device, at):
+    """Three reports with their receipts, given at this second of the device's clock."""
+    device.pipeline.close_windows()
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    rows = device.pipeline.publishable(10)
+    bench.at(at)
+    assert device.pipeline.settle([receipt_for(one) for one in rows]) == 3
+
+
+def test_a_request_that_came_before_the_clock_was_set_is_obeyed_when_it_is(bench, device):
+    """It is retained, so it comes once a connection, and a connection may last for weeks."""
+    settled(bench, device, CLOSING)
+    request = make_resend("testers", Resend((CLOSING + 60) * 1000, START, "restored"), "test", AGGREGATOR)
+    dispatch = Dispatch(device.pipeline, bench.clock, 60)
+    dispatch.hear(request)
+    bench.at(CLOSING - 48 * HOUR)
+    for _ in range(3):
+        dispatch.tick(NoLink())
+    assert dispatch.refused == {ResendRefusal.EARLY: 1}
+    bench.at(CLOSING + 120)
+    dispatch.tick(NoLink())
+
+    assert device.store.outbox.waiting() == 3
+    assert device.store.counters()["resends_obeyed"] == {"": 1}
+
+
+def test_a_receipt_that_came_while_the_clock_was_ahead_hides_no_report_from_a_request(bench, device):
+    """Settled after the request, by the clock of then: no request could have that in mind."""
+    settled(bench, device, CLOSING + 5 * HOUR)
+    bench.at(CLOSING + 60)
+    request = make_resend("testers", Resend((CLOSING + 60) * 1000, START, "restored"), "test", AGGREGATOR)
+    assert device.pipeline.hear_resend(request) is None
+
+    assert device.pipeline.resend() == 3

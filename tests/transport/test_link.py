@@ -177,3 +177,52 @@ def test_a_broker_that_took_version_5_keeps_it_through_a_restart():
     assert dialect.choose(2.0) == 4
     assert dialect.not_understood(is_said=False)  # and back, where 3.1.1 is hung up on
     assert dialect.choose(3.0) == 5
+
+
+def test_a_message_that_no_device_could_hold_is_not_read():
+    """A broker need not keep to the size that a client takes: the connection ends at the length, and says why."""
+    sent = []
+
+    def serve(server):
+        connection, _ = server.accept()
+        with connection, suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(bytes([0x20, 3, 0, 0, 0]) + bytes([0x30, 0xFF, 0xFF, 0xFF, 0x7F]))  # 256 MB follow
+            while len(sent) < 1_000:
+                sent.append(connection.send(bytes(65_536)))
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        with MqttLink(Broker(f"mqtt://127.0.0.1:{server.getsockname()[1]}", protocol="5"), "f", print) as link:
+            wait_for(lambda: "message of 268435455 bytes" in link.trouble, "the refusal")
+            assert not link.connected
+    assert sum(sent) < 16_000_000  # what lies in the sockets of both sides
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho leaves such a socket to Python
+def test_a_connection_that_hung_when_it_was_closed_is_no_second_one_afterwards():
+    """The owner says off and on again while a handshake gets no answer: one thread goes on, and the other ends."""
+    hanging = []
+
+    def serve(server):
+        while True:
+            try:
+                hanging.append(server.accept()[0])  # and not a word of TLS
+            except OSError:
+                return
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        link = MqttLink(Broker(f"mqtts://127.0.0.1:{server.getsockname()[1]}"), "f", print)
+        before = set(threading.enumerate())
+        link.start()
+        wait_for(lambda: len(hanging) == 1, "the first handshake")
+        link.close()
+        link.start()
+        wait_for(lambda: len(hanging) == 2, "the second one")
+        hanging[0].close()
+        wait_for(
+            lambda: len([one for one in set(threading.enumerate()) - before if one.name == "mqtt"]) == 1, "its end"
+        )
+        hanging[1].close()
+        link.close()

@@ -74,7 +74,8 @@ class Resending:
         for metric in self._store.sent.metrics():
             start = max(from_start, self._earliest(metric))
             room = STEP_REPORTS - len(found)
-            found += self._store.sent.to_resend(metric, start, obeyed_ms, room) if room else []
+            now_ms = self._device.clock.now_ms()
+            found += self._store.sent.to_resend(metric, start, obeyed_ms, now_ms, room) if room else []
         return found
 
     def _earliest(self, metric: str) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING
 
 from discreet_agent.publish import LONGEST_WAIT_SECONDS
-from discreet_agent.schedule import give_up_before, last_second
+from discreet_agent.schedule import give_up_before
 from discreet_agent.store.deletions import Deletion, Why
 from discreet_contract.durations import seconds
 from discreet_contract.wire import verdict_name
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from discreet_agent.store.head import HeadKeeper
     from discreet_agent.store.outbox import OutboxRow
     from discreet_agent.store.store import Store
+    from discreet_contract.policy.plan import MetricPlan
     from discreet_contract.wire import Receipt
 
-_LEAST_EXPIRY_SECONDS = 3600  # the clock may be wrong: a broker shall not drop what an aggregator would have counted
 STEP_REPORTS = 500  # moved or forgotten in one transaction: a few milliseconds
 
 
@@ -40,16 +41,29 @@ class Sending:
         """See `Pipeline.publishable`."""
         if not self._head.follow():
             return []
-        longest_ms = max(seconds(self._device.rules.spread), round(LONGEST_WAIT_SECONDS)) * 1000
-        return self._store.outbox.due(self._device.clock.now_ms(), limit, longest_ms)
+        now_ms = self._device.clock.now_ms()
+        self._shorten(now_ms, limit)
+        return self._store.outbox.due(now_ms, limit)
 
-    def expires_in(self, row: OutboxRow) -> int | None:
-        """See `Pipeline.expires_in`."""
-        plan = self._device.policy.plans.get(row.metric)
-        if plan is None:
-            return None
-        left = last_second(self._device.rules, plan, row.window_start) - self._device.clock.now_ms() // 1000
-        return max(left, _LEAST_EXPIRY_SECONDS)
+    def _shorten(self, now_ms: int, most: int) -> None:
+        """Draw anew what waits for longer than anything can: another policy's spread, or a clock that was set back.
+
+        Not sent at once: all that one device has to say would leave side by side, and with the whole fleet's.
+        """
+        spread_ms = seconds(self._device.rules.spread) * 1000
+        beyond = self._store.outbox.beyond(now_ms + max(spread_ms, round(LONGEST_WAIT_SECONDS * 1000)), most)
+        if beyond:
+            with self._store.transaction():
+                self._store.outbox.wait((now_ms + secrets.randbelow(spread_ms + 1), one) for one in beyond)
+
+    @property
+    def expiry_seconds(self) -> int:
+        """See `Pipeline.expiry_seconds`.
+
+        What is left of a window's horizon would tell broker and aggregator, outside the seal, which window it is and by
+        how many seconds this device's clock is wrong: the same in all its reports, and so a name.
+        """
+        return seconds(self._device.rules.late_horizon) + seconds(self._device.rules.spread)
 
     def note_sent(self, handed: Sequence[Handed]) -> None:
         """See `Pipeline.note_sent`."""
@@ -75,8 +89,8 @@ class Sending:
 
     def give_up_old(self, now_ms: int) -> Iterator[int]:
         """Stop sending what nobody would take any more, and forget what was kept for long enough; step by step."""
-        for name in self._device.policy.plans:
-            while self._give_up(name, now_ms) == STEP_REPORTS:
+        for plan in self._device.policy.plans.values():  # of one policy: another may come between two steps
+            while self._give_up(plan, now_ms) == STEP_REPORTS:
                 yield 0
         while self._give_up_others(now_ms) == STEP_REPORTS:
             yield 0
@@ -90,11 +104,11 @@ class Sending:
         kept = rules.retention.metrics
         return max(seconds(rules.late_horizon), 0 if kept is None else seconds(kept))
 
-    def _give_up(self, metric: str, now_ms: int) -> int:
-        too_late = give_up_before(self._device.rules, self._device.policy.plans[metric], now_ms)
+    def _give_up(self, plan: MetricPlan, now_ms: int) -> int:
+        too_late = give_up_before(self._device.rules, plan, now_ms)
         with self._store.transaction():
-            given_up = self._store.outbox.give_up(metric, too_late, now_ms, STEP_REPORTS)
-            self._store.count("reports_given_up", metric, by=given_up)
+            given_up = self._store.outbox.give_up(plan.name, too_late, now_ms, STEP_REPORTS)
+            self._store.count("reports_given_up", plan.name, by=given_up)
         return given_up
 
     def _give_up_others(self, now_ms: int) -> int:

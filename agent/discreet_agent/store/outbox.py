@@ -69,18 +69,19 @@ class Outbox:
         marks = ", ".join("?" * len(values))
         self._connection.execute(f"INSERT INTO outbox ({_COLUMNS}) VALUES ({marks})", values)  # noqa: S608 - constants
 
-    def due(self, now_ms: int, limit: int, longest_wait_ms: int | None = None) -> list[OutboxRow]:
-        """Reports whose wait is over, the longest due first: what was sent just now stands behind all others.
-
-        A wait that is longer than any can be was written by a clock that has been set back: it is over, too.
-        """
+    def due(self, now_ms: int, limit: int) -> list[OutboxRow]:
+        """Reports whose wait is over, the longest due first: what was sent just now stands behind all others."""
         query = f"SELECT {_COLUMNS} FROM outbox WHERE not_before_ms <= ? ORDER BY not_before_ms, report_id LIMIT ?"  # noqa: S608 - constants
-        rows = [OutboxRow(*row) for row in self._connection.execute(query, (now_ms, limit))]
-        if longest_wait_ms is not None and len(rows) < limit:
-            query = query.replace("<= ?", "> ?")
-            beyond = self._connection.execute(query, (now_ms + longest_wait_ms, limit - len(rows)))
-            rows += [OutboxRow(*row) for row in beyond]
-        return rows
+        return [OutboxRow(*row) for row in self._connection.execute(query, (now_ms, limit))]
+
+    def beyond(self, moment_ms: int, limit: int) -> list[bytes]:
+        """Ids of reports that wait for longer than until a moment."""
+        query = "SELECT report_id FROM outbox WHERE not_before_ms > ? ORDER BY not_before_ms, report_id LIMIT ?"
+        return [report_id for [report_id] in self._connection.execute(query, (moment_ms, limit))]
+
+    def wait(self, until: Iterable[tuple[int, bytes]]) -> None:
+        """Have reports wait until other moments (ms), each by its id."""
+        self._connection.executemany("UPDATE outbox SET not_before_ms = ? WHERE report_id = ?", until)
 
     def note_sent(self, handed: Iterable[Handed]) -> None:
         """Write down what was handed to the broker, and when it is due again."""

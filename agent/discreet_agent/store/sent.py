@@ -42,15 +42,18 @@ class Sent:
         self._connection.execute(f"DELETE FROM sent WHERE report_id IN ({chosen})", (before_ms, most))  # noqa: S608 - constants
         return [ForgottenReports(*row) for row in rows]
 
-    def to_resend(self, metric: str, window_start: int, settled_until_ms: int, most: int) -> list[OutboxRow]:
+    def to_resend(
+        self, metric: str, window_start: int, settled_until_ms: int, now_ms: int, most: int
+    ) -> list[OutboxRow]:
         """Reports of a metric's windows from `window_start` that were settled up to a moment; at most so many.
 
+        What was settled later than now was settled by a clock that has been set back: it is meant, too.
         What was moved here by a version that kept no receipt keys could never be settled again, and stays.
         """
         rows = self._connection.execute(
             f"SELECT {_ROW} FROM sent WHERE metric = ? AND window_start >= ? "  # noqa: S608 - constants
-            "AND settled_at_ms <= ? AND receipt_key IS NOT NULL LIMIT ?",
-            (metric, window_start, settled_until_ms, most),
+            "AND (settled_at_ms <= ? OR settled_at_ms > ?) AND receipt_key IS NOT NULL LIMIT ?",
+            (metric, window_start, settled_until_ms, now_ms, most),
         )
         return [OutboxRow(*row) for row in rows]
 
