@@ -406,3 +406,19 @@ def test_a_receipt_that_came_while_the_clock_was_ahead_hides_no_report_from_a_re
     assert device.pipeline.hear_resend(request) is None
 
     assert device.pipeline.resend() == 3
+
+
+def test_forged_receipts_do_not_make_a_device_write(bench, device):
+    """A broker that keeps the true one back knows the id; each forgery counts, and none wears the flash out."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    [row, *_] = device.pipeline.publishable(10)
+    forged = [Receipt(row.report_id, 0, bytes(16))]
+    device.pipeline.settle(forged)
+    written = device.store.connection.total_changes
+    for _ in range(500):
+        device.pipeline.settle(forged)
+
+    assert device.store.connection.total_changes == written
+    device.pipeline.forget()
+    assert device.store.counters()["receipts_forged"] == {"": 501}
