@@ -87,7 +87,8 @@ class Sending:
         if authentic:
             with self._store.transaction():
                 for row, verdict in authentic.items():
-                    self._store.outbox.settle(row, verdict, self._device.clock.now_ms())
+                    at_ms = max(self._device.clock.now_ms(), row.created_at_ms)  # a clock set back forgets none early
+                    self._store.outbox.settle(row, verdict, at_ms)
                     self._store.count("reports_settled", verdict_name(verdict))
         if authentic or not self._is_forgery_told:
             self._write_forged()
