@@ -175,6 +175,8 @@ class MqttLink:
             except ConfigError as exc:  # a password or certificate that was there at the start
                 self._note_trouble(str(exc), exc.hint)
             except (OSError, ValueError) as exc:  # refused, unreachable, TLS failure, a name that is none
+                if self._client is client:  # paho was thrown out of its loop, and has not said that it is over
+                    self.connected = False
                 problem, step = explain_failure(exc)
                 self._note_trouble(f"the broker cannot be reached: {problem}", step)
             client = None

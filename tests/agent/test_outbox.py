@@ -406,3 +406,30 @@ def test_a_receipt_that_came_while_the_clock_was_ahead_hides_no_report_from_a_re
     assert device.pipeline.hear_resend(request) is None
 
     assert device.pipeline.resend() == 3
+
+
+def test_forged_receipts_do_not_make_a_device_write(bench, device):
+    """A broker that keeps the true one back knows the id; each forgery counts, and none wears the flash out."""
+    bench.at(CLOSING)
+    device.pipeline.close_windows()
+    [row, *_] = device.pipeline.publishable(10)
+    forged = [Receipt(row.report_id, 0, bytes(16))]
+    device.pipeline.settle(forged)
+    written = device.store.connection.total_changes
+    for _ in range(500):
+        device.pipeline.settle(forged)
+
+    assert device.store.connection.total_changes == written
+    device.pipeline.forget()
+    assert device.store.counters()["receipts_forged"] == {"": 501}
+
+
+def test_a_receipt_that_came_while_the_clock_was_behind_is_kept_as_long_as_any(bench):
+    """Else a report that may be asked for again would be forgotten as soon as the clock is set."""
+    bench.policy = make_policy(edits=(("late_horizon: 1d", "late_horizon: 35d"),))
+    device = bench.open()
+    settled(bench, device, CLOSING - 1_000 * HOUR)
+    bench.at(CLOSING + HOUR)
+    device.pipeline.forget()
+
+    assert [one["state"] for one in device.store.outbox.history()] == ["GIVEN_UP"] * 3  # the store's word for `sent`

@@ -226,3 +226,25 @@ def test_a_connection_that_hung_when_it_was_closed_is_no_second_one_afterwards()
         )
         hanging[1].close()
         link.close()
+
+
+def test_a_topic_that_is_no_text_ends_the_connection_and_it_is_said_so():
+    """Whatever a broker sends: a link that is not connected does not say that it is."""
+    ended = threading.Event()
+    answers = bytes([0x20, 3, 0, 0, 0]) + bytes([0x30, 6, 0, 2, 0xFF, 0xFE, 0, 1])  # accepted; a topic that is no UTF-8
+
+    def serve(server):
+        connection, _ = server.accept()
+        with connection, server:
+            connection.recv(4096)
+            connection.sendall(answers)
+            ended.wait(20)
+
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    threading.Thread(target=serve, args=(server,), daemon=True).start()
+    with MqttLink(Broker(f"mqtt://127.0.0.1:{port}", protocol="5", reconnect_seconds=60), "f", print, print) as link:
+        wait_for(lambda: "cannot be reached" in link.trouble, "the trouble")
+        is_connected = link.connected
+        ended.set()
+    assert not is_connected

@@ -31,6 +31,8 @@ class Sending:
     def __init__(self, device: Device, store: Store, head: HeadKeeper) -> None:
         self._store = store
         self._head = head
+        self._forged = 0  # receipts, not counted in the store yet
+        self._is_forgery_told = False
         self.adopt(device)
 
     def adopt(self, device: Device) -> None:
@@ -73,22 +75,35 @@ class Sending:
 
     def settle(self, receipts: Sequence[Receipt]) -> int:
         """See `Pipeline.settle`."""
-        settled = 0
-        with self._store.transaction():
-            for receipt in receipts:
-                row = self._store.outbox.find(receipt.report_id)
-                if row is None:  # another device's, or a repeated receipt
-                    continue
-                if not receipt.authentic(row.receipt_key):
-                    self._store.count("receipts_forged")
-                    continue
-                self._store.outbox.settle(row, receipt.verdict, self._device.clock.now_ms())
-                self._store.count("reports_settled", verdict_name(receipt.verdict))
-                settled += 1
-        return settled
+        authentic: dict[OutboxRow, int] = {}
+        for receipt in receipts:
+            row = self._store.outbox.find(receipt.report_id)
+            if row is None:  # another device's, or a repeated receipt
+                continue
+            if receipt.authentic(row.receipt_key):
+                authentic.setdefault(row, receipt.verdict)
+            else:
+                self._forged += 1
+        if authentic:
+            with self._store.transaction():
+                for row, verdict in authentic.items():
+                    at_ms = max(self._device.clock.now_ms(), row.created_at_ms)  # a clock set back forgets none early
+                    self._store.outbox.settle(row, verdict, at_ms)
+                    self._store.count("reports_settled", verdict_name(verdict))
+        if authentic or not self._is_forgery_told:
+            self._write_forged()
+        return len(authentic)
+
+    def _write_forged(self) -> None:
+        """The first at once, then now and then: who may write the topic shall not make the device write."""
+        if self._forged:
+            with self._store.transaction():
+                self._store.count("receipts_forged", by=self._forged)
+            self._forged, self._is_forgery_told = 0, True
 
     def give_up_old(self, now_ms: int) -> Iterator[int]:
         """Stop sending what nobody would take any more, and forget what was kept for long enough; step by step."""
+        self._write_forged()
         for plan in self._device.policy.plans.values():  # of one policy: another may come between two steps
             while self._give_up(plan, now_ms) == STEP_REPORTS:
                 yield 0
