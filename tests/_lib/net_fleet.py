@@ -49,7 +49,7 @@ class NetFleet(Deployment):
     """
 
     def __init__(
-        self, folder: Path, network: Network, *, devices: int, database: str = "", line: int = PORT, spread: int = 12
+        self, folder: Path, network: Network, *, devices: int, database: str = "", line: int = PORT, spread: int = 18
     ) -> None:
         super().__init__(folder, "mosquitto", database=database)
         self.port = PORT

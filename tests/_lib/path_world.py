@@ -184,6 +184,9 @@ class World:
         self.broker = Broker()
         self.where = where or str(folder / "server" / "aggregator.db")
         shutil.copytree(templates, folder, dirs_exist_ok=True)
+        if where:
+            with Store(where):
+                pass  # as the template has it: an aggregator was there before the first list
         self.devices = [SimulatedDevice(number, folder / f"device{number}", self) for number in (0, 1)]
         self.offsets = [0, 0]  # of the workers' clocks
         self.loaded = [(1, 0), (1, 0)]  # how many policies, and which keys, each worker has

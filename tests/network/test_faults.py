@@ -34,7 +34,7 @@ def network():
 @pytest.fixture
 def fleet(request, network, tmp_path):
     """Everything runs, and reports are on their way; the test says what goes wrong."""
-    settings = {"database": "sqlite", "line": PORT, "spread": 12, "disk_megabytes": 0} | getattr(request, "param", {})
+    settings = {"database": "sqlite", "line": PORT, "spread": 18, "disk_megabytes": 0} | getattr(request, "param", {})
     address = request.getfixturevalue("local_postgres") if settings["database"] == "postgresql" else ""
     fleet = NetFleet(
         tmp_path, network, devices=DEVICES, database=address, **{k: settings[k] for k in ("line", "spread")}
@@ -142,6 +142,7 @@ def test_workers_killed(fleet):
     fleet.finish()
 
 
+@pytest.mark.parametrize("fleet", [{"spread": 30}], indirect=True, ids=["sqlite"])
 def test_agents_killed(fleet):
     """SIGKILL of devices at random, some of them while they start."""
     start(fleet)

@@ -149,8 +149,8 @@ class Rig:
         self.device = self.bench.open()
         self.device.store._connection = FaultyConnection(self.device.store.connection, self)
         pipeline = self.device.pipeline
-        pipeline._head = pipeline._closing._head = FaultyKeeper(pipeline._head, self)
-        self.device.pipeline.learn_signed_time(self.signed_ms)
+        pipeline._closing._head = pipeline._sending._head = FaultyKeeper(pipeline._closing._head, self)
+        pipeline.learn_signed_time(self.signed_ms)
 
     def tick(self):
         """What the daemon does in a second; killed where `kill_at` says."""
