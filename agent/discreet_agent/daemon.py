@@ -34,14 +34,14 @@ from discreet_agent.receive.door import Door
 from discreet_agent.receive.socket import SocketReceiver
 from discreet_agent.seal import valid_key
 from discreet_agent.senders import Senders
+from discreet_agent.signed_time import SignedTime
 from discreet_agent.store.aside import forget_copy, forget_old_copy
 from discreet_agent.storing import Storing
 from discreet_agent.waiting import wait_for_store
-from discreet_contract.beacon import read_beacon
 from discreet_contract.broker import backoff_seconds
 from discreet_contract.clock import Clock, SystemClock
 from discreet_contract.durations import seconds
-from discreet_contract.errors import CorruptStoreError, RetryableError, SignatureRefusedError, StoreError
+from discreet_contract.errors import CorruptStoreError, RetryableError, StoreError
 from discreet_contract.policy.obey import Trust
 from discreet_contract.state_folder import make_state_folder
 
@@ -76,10 +76,10 @@ class Daemon:
         self._queries = Queries(policies, device)
         self._dispatch = Dispatch(device.pipeline, clock, settings.resend_seconds)
         self._receipts = Mailbox(self._settle)
-        self._signed_time: bytes | None = None  # the aggregator's, not judged yet; only the latest counts
+        self._signed_time = SignedTime()
         self._link = MqttLink(
             *(settings.broker, self._policy.fleet, self._receipts_arrived, self._obedience.arrived),
-            *(self._time_arrived, self._dispatch.hear),
+            *(self._signed_time.hear, self._dispatch.hear),
         )
         self._senders = Senders(self._policy.senders, os.geteuid())
         self._apps = device.pipeline.personal
@@ -236,19 +236,13 @@ class Daemon:
             "requests_refused": of_requests,
             "connections_hung_up": self._receiver.hung_up,
             "resends_refused": self._dispatch.refused,
+            "times_refused": self._signed_time.refused,
         }
 
     def _hear_time(self) -> None:
-        """The aggregator's word for what time it is; one that the broker had kept says that its time has come."""
-        heard, self._signed_time = self._signed_time, None
-        if heard is None:
-            return
-        try:
-            time_ms = read_beacon(heard, self._policy.fleet, self._policy.aggregator.keys)
-        except SignatureRefusedError as exc:
-            log.warning("signed time refused", problem=str(exc), next_step=exc.hint)
-            return
-        self._device.pipeline.hear_time(time_ms)
+        time_ms = self._signed_time.take(self._policy)
+        if time_ms is not None:
+            self._device.pipeline.hear_time(time_ms)
 
     def _sample(self) -> None:
         host = self._policy.collector.host
@@ -323,10 +317,6 @@ class Daemon:
             pipeline.anomalies,
             pipeline.is_absence_held,
         )
-
-    def _time_arrived(self, content: bytes) -> None:
-        """Called in the MQTT thread; judged at the next tick."""
-        self._signed_time = content
 
     def _receipts_arrived(self, message: bytes) -> None:
         """Called in the MQTT thread."""

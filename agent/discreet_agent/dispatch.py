@@ -55,6 +55,7 @@ class Dispatch:
         self._handed: list[Handed] = []  # to the broker, and not on record yet
         self._asked: bytes | None = None  # the aggregator's request, not judged yet; only the latest counts
         self._last_refused: bytes | None = None  # counted once, judged at each tick
+        self._told: set[ResendRefusal] = set()  # since one was obeyed: whoever may write there fills no journal
         self.refused: Counter[ResendRefusal] = Counter()  # requests; not written down yet
 
     def hear(self, content: bytes) -> None:
@@ -78,13 +79,20 @@ class Dispatch:
             is_over = refusal is None or not refusal.may_pass  # the topic is retained: it comes once a connection
             if self._asked is asked and is_over:  # else a newer one came meanwhile
                 self._asked = None
-            if refusal is not None and asked is not self._last_refused:
+            if refusal is None:
+                self._told.clear()
+            elif asked is not self._last_refused:
                 self._last_refused = asked
-                self.refused[refusal] += 1
-                log.warning("request to send again refused", reason=refusal, next_step="look who may write this topic")
+                self._refuse(refusal)
         again = self._pipeline.resend()
         if again:
             log.info("sending again, as the aggregator asked", reports=again)
+
+    def _refuse(self, reason: ResendRefusal) -> None:
+        self.refused[reason] += 1
+        if reason not in self._told:
+            self._told.add(reason)
+            log.warning("request to send again refused", reason=reason, next_step="look who may write this topic")
 
     def _note_sent(self) -> None:
         self._pipeline.note_sent(self._handed)

@@ -73,7 +73,7 @@ class Pipeline:
         self._recording = Recording(device, store, self._layer, deriving, correcting, self._watching)
         self._closing = Closing(device, store, head, self._time, self.trials)
         self._sending = Sending(device, store, head)
-        self._resending = Resending(device, store)
+        self._resending = Resending(device, store, self._time)
         self._forgetting = Forgetting(device, store, self._layer, self._enriched, self._sending, self._time)
         self._dating = Dating(device, store, self._layer, deriving)
         self._merging = Merging(store, self._layer)

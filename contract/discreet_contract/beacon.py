@@ -6,6 +6,7 @@ MessagePack array: form 1, key id, time in ms, signature.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
 
 MAX_BEACON_BYTES = 256
 _SIGNED = b"discreet time 1\0"
+
+
+class BeaconRefusal(StrEnum):
+    """Closed list of why a beacon is not believed; the `rule` of what `read_beacon` raises."""
+
+    FORM = "FORM"  # not a beacon
+    KEY = "KEY"  # of no key that the policy names, or not of its days
+    ALTERED = "ALTERED"  # the signature does not fit: altered, forged, or another fleet's
 
 
 class _Beacon(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -48,14 +57,14 @@ def read_beacon(content: bytes, fleet: str, keys: Iterable[AggregatorKey]) -> in
             raise msgspec.ValidationError("too long")
         beacon = msgspec.msgpack.decode(content, type=_Beacon)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise _refused("FORM", "not a time beacon") from exc
+        raise _refused(BeaconRefusal.FORM, "not a time beacon") from exc
     named = next((key for key in keys if encode_key_id(key.id) == beacon.key_id), None)
     if named is None:
-        raise _refused("KEY", "signed by a key that the policy does not name")
+        raise _refused(BeaconRefusal.KEY, "signed by a key that the policy does not name")
     if not is_valid_at(named, beacon.time_ms):
-        raise _refused("KEY", "signed for a day on which its key is not valid")
+        raise _refused(BeaconRefusal.KEY, "signed for a day on which its key is not valid")
     if not is_signed(_statement(fleet, beacon.time_ms), beacon.signature, bytes.fromhex(named.public_key)):
-        raise _refused("ALTERED", "its signature does not fit")
+        raise _refused(BeaconRefusal.ALTERED, "its signature does not fit")
     return beacon.time_ms
 
 
@@ -63,5 +72,5 @@ def _statement(fleet: str, time_ms: int) -> bytes:
     return _SIGNED + msgspec.msgpack.encode([fleet, time_ms])
 
 
-def _refused(rule: str, message: str) -> SignatureRefusedError:
+def _refused(rule: BeaconRefusal, message: str) -> SignatureRefusedError:
     return SignatureRefusedError(f"time refused: {rule}: {message}", rule=rule, hint="look who may write this topic")

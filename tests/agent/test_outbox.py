@@ -5,8 +5,9 @@ import sqlite3
 
 import pytest
 from click.testing import CliRunner
+from structlog.testing import capture_logs
 
-from device_bench import AGGREGATOR, HOUR, START, make_policy, opening
+from device_bench import AGGREGATOR, HOUR, START, Bench, MachineClock, make_policy, opening
 from discreet_agent.cli.commands import agent
 from discreet_agent.dispatch import Dispatch
 from discreet_agent.outbox_bounds import explain_full
@@ -406,6 +407,37 @@ def test_a_receipt_that_came_while_the_clock_was_ahead_hides_no_report_from_a_re
     assert device.pipeline.hear_resend(request) is None
 
     assert device.pipeline.resend() == 3
+
+
+def test_a_request_obeyed_while_the_clock_is_ahead_skips_no_window(tmp_path):
+    """What is too late is judged by proven time: by a clock that is years ahead, everything would be."""
+    bench = Bench(tmp_path / "state", MachineClock())
+    device = bench.open()
+    device.pipeline.learn_signed_time(START * 1000)
+    device.pipeline.close_windows()
+    bench.clock.wait(HOUR + 61)
+    device.pipeline.close_windows()
+    rows = device.pipeline.publishable(10)
+    assert device.pipeline.settle([receipt_for(one) for one in rows]) == 3
+    request = make_resend("testers", Resend((CLOSING + 1) * 1000, START, "restored"), "test", AGGREGATOR)
+    bench.clock.set_wall(60)
+    assert device.pipeline.hear_resend(request) is None
+    bench.clock.set_wall(1000 * 24 * HOUR)
+
+    assert device.pipeline.resend() == 3
+    bench.close()
+
+
+def test_junk_where_requests_come_is_said_once(bench, device):
+    """Whoever may write the topic shall not fill the journal; each one counts."""
+    dispatch = Dispatch(device.pipeline, bench.clock, 60)
+    with capture_logs() as said:
+        for number in range(500):
+            dispatch.hear(number.to_bytes(2, "big"))
+            dispatch.tick(NoLink())
+
+    assert dispatch.refused == {ResendRefusal.FORM: 500}
+    assert len(said) == 1
 
 
 def test_forged_receipts_do_not_make_a_device_write(bench, device):

@@ -11,6 +11,7 @@ from discreet_contract.durations import seconds
 from discreet_contract.resend import ResendRefusal, judge_resend, read_resend
 
 if TYPE_CHECKING:
+    from discreet_agent.budget_clock import BudgetClock
     from discreet_agent.steps.device import Device
     from discreet_agent.store.outbox import OutboxRow
     from discreet_agent.store.store import Store
@@ -24,8 +25,9 @@ _RESEND = "resend"
 class Resending:
     """Obeys each newer request once, under one policy after another."""
 
-    def __init__(self, device: Device, store: Store) -> None:
+    def __init__(self, device: Device, store: Store, time: BudgetClock) -> None:
         self._store = store
+        self._time = time
         self.adopt(device)
 
     def adopt(self, device: Device) -> None:
@@ -79,8 +81,11 @@ class Resending:
         return found
 
     def _earliest(self, metric: str) -> int:
-        """First window that the aggregator still takes; of a metric that left the policy at least so late."""
-        rules, now_ms = self._device.rules, self._device.clock.now_ms()
+        """First window that the aggregator still takes; of a metric that left the policy at least so late.
+
+        By proven time: a clock that is far ahead would skip windows of a request that is obeyed once.
+        """
+        rules, now_ms = self._device.rules, self._time.now_ms()
         plan = self._device.policy.plans.get(metric)
         if plan is None:
             return now_ms // 1000 - seconds(rules.late_horizon)
