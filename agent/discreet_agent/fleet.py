@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 OPEN_DEVICES = 150  # at once in a worker: three descriptors each
 COMMIT_SPAN_MS = 7 * 86_400_000  # a replayed device wakes once a week, stores what happened, sleeps again
+SEND_EVERY_SECONDS = 0.05  # looks at all that waits for a receipt
 RECEIPT_PATIENCE_SECONDS = 120.0
 
 
@@ -185,6 +186,7 @@ class _FleetWindow:
         self._courier = Courier(plan.resend_seconds)
         self._open: dict[str, tuple[OpenDevice, ExitStack]] = {}
         self._owner: dict[bytes, str] = {}  # report id → device that waits for its receipt
+        self._next_send = 0.0
         self._again: dict[bytes, int] = {}  # report id → when to send it again: devices' clocks stand still meanwhile
 
     def run_device(self, recording: _Recording) -> None:
@@ -202,7 +204,7 @@ class _FleetWindow:
         clock.advance_to(self._end_ms + seconds(self._policy.policy.lateness) * 1000)
         self.totals["reports_made"] += device.pipeline.close_windows()
         clock.advance_to(clock.now_ms() + seconds(self._policy.policy.spread) * 1000)
-        for row in device.pipeline.publishable(1000):
+        for row in device.pipeline.publishable(device.store.outbox.waiting()):
             self._owner[row.report_id] = recording.device
         self._send()
 
@@ -213,7 +215,8 @@ class _FleetWindow:
             self._take_receipts()
             if len(self._open) <= until_open:
                 return
-            self._send()
+            if time.monotonic() >= self._next_send:
+                self._send()
             if time.monotonic() > deadline:
                 raise PermanentError(f"{len(self._owner)} reports got no receipt in {RECEIPT_PATIENCE_SECONDS:.0f} s")
             time.sleep(0.002)
@@ -230,9 +233,11 @@ class _FleetWindow:
                 self.totals["events_refused"] += len(outcomes) - outcomes.count(None)
 
     def _send(self) -> None:
+        self._next_send = time.monotonic() + SEND_EVERY_SECONDS
         boot_ms = time.monotonic_ns() // 1_000_000
         for device, _ in self._open.values():
-            rows = [row for row in device.pipeline.publishable(100) if self._again.get(row.report_id, 0) <= boot_ms]
+            waiting = device.pipeline.publishable(device.store.outbox.waiting())
+            rows = [row for row in waiting if self._again.get(row.report_id, 0) <= boot_ms]
             handed = self._courier.send(rows, self._link, boot_ms)
             self._again |= {one.report_id: one.again_at_ms for one in handed}
             self.totals["publications"] += len(handed)
