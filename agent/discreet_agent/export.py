@@ -14,6 +14,7 @@ from sqlite_utils import Database
 from discreet_agent.store.connection import connect_for_reading
 from discreet_agent.store.keys import KEYS, KeyRing, handed_over
 from discreet_agent.store.raw import RawLog
+from discreet_agent.store.schema import MIGRATIONS
 from discreet_contract.errors import ConfigError, CorruptStoreError
 
 if TYPE_CHECKING:
@@ -31,11 +32,18 @@ _PACKED = {
 
 
 def open_for_reading(state_dir: Path) -> Database:
-    """The device's database, beside a running agent or without one. Raises ConfigError where there is none."""
+    """The device's database, beside a running agent or without one. Raises ConfigError where there is none to read."""
     path = state_dir / DATABASE
     if not path.exists():
         raise ConfigError(f"no database at {path}", hint="run the agent once, or name its configuration with --config")
-    return Database(connect_for_reading(path))
+    connection = connect_for_reading(path)
+    [applied] = connection.execute("PRAGMA user_version").fetchone()
+    if applied < len(MIGRATIONS):
+        hint = "start the agent, of this version, once: it brings its database up to date and keeps everything in it"
+        raise ConfigError(f"{path} was written by an older version", hint=hint)
+    if applied > len(MIGRATIONS):
+        raise ConfigError(f"{path} was written by a newer version", hint="use the command of that version")
+    return Database(connection)
 
 
 def export(state_dir: Path) -> Iterator[dict[str, Any]]:

@@ -67,7 +67,13 @@ def _show(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
         if key.stat().st_mode & 0o007:
             hint = f"chmod 600 {key}, and make a new key: others may have read this one"
             raise ConfigError(f"{key}: every user of this machine may open the private key", hint=hint)
-        context.load_cert_chain(certificate, key)
+        context.load_cert_chain(certificate, key, password=lambda: _refuse_sealed(key))
     except OSError as exc:
         files = f"{cert_file}, {key_file or 'no key_file'}"
         raise ConfigError(f"{files}: cannot read the certificate: {exc.strerror or exc}", hint=_HINT) from exc
+
+
+def _refuse_sealed(key: Path) -> str:
+    """Asked for a passphrase, where OpenSSL would ask the terminal: a daemon has nobody to answer."""
+    hint = f"take the passphrase off: openssl pkey -in {key} -out NEW, chmod 600 NEW; or hand it over as a credential"
+    raise ConfigError(f"{key}: the private key is behind a passphrase", hint=hint)

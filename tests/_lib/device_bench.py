@@ -14,6 +14,7 @@ from discreet_contract.clock import ManualClock
 from discreet_contract.policy.compile import build_policy
 from discreet_contract.policy.read import parse_policy_text
 from discreet_contract.policy.release import VerifiedPolicy, sign_policy, verify_policy
+from discreet_contract.wire import Receipt, Verdict, receipt_tag
 
 HOUR = 3600
 START = 1_700_006_400  # 2023-11-15T00:00:00Z, second
@@ -170,3 +171,8 @@ class Bench:
     def close(self) -> None:
         """Close it if it is open."""
         self._stack.close()
+
+
+def receipt_for(row, verdict=Verdict.ACCEPTED):
+    """What the aggregator answers to a report of the outbox."""
+    return Receipt(row.report_id, verdict, receipt_tag(row.receipt_key, row.report_id, verdict))

@@ -5,19 +5,15 @@ import sqlite3
 
 import pytest
 from click.testing import CliRunner
-from structlog.testing import capture_logs
 
-from device_bench import AGGREGATOR, HOUR, START, Bench, MachineClock, make_policy, opening
+from device_bench import HOUR, START, make_policy, opening, receipt_for
 from discreet_agent.cli.commands import agent
-from discreet_agent.dispatch import Dispatch
 from discreet_agent.outbox_bounds import explain_full
 from discreet_agent.publish import Courier
 from discreet_agent.status import describe_preview
 from discreet_agent.store.outbox import OutboxRow, OutboxSize
 from discreet_agent.store.schema import MIGRATIONS
 from discreet_agent.store.store import Store
-from discreet_contract.resend import Resend, ResendRefusal, make_resend
-from discreet_contract.wire import Receipt, Verdict, receipt_tag
 
 END = START + HOUR
 CLOSING = END + 60  # lateness
@@ -48,10 +44,6 @@ def fill(store, reports, *, at_ms):
     with store.transaction():
         for number in range(reports):
             store.outbox.add(row(number, at_ms=at_ms))
-
-
-def receipt_for(row, verdict=Verdict.ACCEPTED):
-    return Receipt(row.report_id, verdict, receipt_tag(row.receipt_key, row.report_id, verdict))
 
 
 def test_every_report_has_its_turn_though_no_receipt_comes(bench, device):
@@ -191,16 +183,21 @@ def test_the_preview_shows_the_very_bytes_that_leave_and_when(bench, device):
     assert alone["envelope"] == shown[1]["envelope"]
 
 
+def configured(folder, state):
+    """A configuration file of a device with this state folder."""
+    config = folder / "agent.toml"
+    config.write_text(
+        f'state_dir = "{state}"\nsocket = "{folder}/s"\npolicy = "{folder}/p"\nroots = ["{"00" * 32}"]\n'
+        '[broker]\nurl = "mqtt://127.0.0.1:1"\n'
+    )
+    return config
+
+
 def test_the_commands_show_a_page_and_say_that_there_is_more(bench, device, tmp_path):
     """`preview` and `sent`, beside a running agent."""
     bench.at(CLOSING)
     device.pipeline.close_windows()
-    config = tmp_path / "agent.toml"
-    root = "00" * 32
-    config.write_text(
-        f'state_dir = "{bench.folder}"\nsocket = "{tmp_path}/s"\npolicy = "{tmp_path}/p"\nroots = ["{root}"]\n'
-        '[broker]\nurl = "mqtt://127.0.0.1:1"\n'
-    )
+    config = configured(tmp_path, bench.folder)
     for command in ("preview", "sent"):
         done = CliRunner().invoke(agent, [command, "--config", str(config), "--json", "--limit", "2"])
         assert done.exit_code == 0, done.output
@@ -230,7 +227,7 @@ def test_what_was_sent_is_kept_for_as_long_as_the_policy_says(bench):
 
 def test_a_database_of_before_keeps_what_waits_and_what_was_sent(tmp_path):
     """Version 12 → 13: counted, due as before, and what was settled without its key is never sent again."""
-    path = tmp_path / "a.db"
+    path = tmp_path / "agent.db"
     with sqlite3.connect(path) as connection:
         for _, script in MIGRATIONS[:12]:
             connection.executescript(script)
@@ -244,6 +241,10 @@ def test_a_database_of_before_keeps_what_waits_and_what_was_sent(tmp_path):
             "INSERT INTO sent VALUES (?, 'm', 0, 'rr-1', ?, 'no', ?, 9, 0)", (b"s" * 16, b"\0", bytes(256))
         )
     connection.close()
+    for command in ("preview", "sent"):
+        done = CliRunner().invoke(agent, [command, "--config", str(configured(tmp_path, tmp_path))])
+        assert "older version" in str(done.exception)
+        assert "start the agent" in done.exception.hint
     with Store(path) as store:
         assert store.outbox.size() == OutboxSize(3, 768)
         assert [one.times_sent for one in store.outbox.due(10, 10)] == [0, 0, 0]
@@ -364,104 +365,3 @@ def test_a_policy_that_comes_while_old_reports_are_given_up_ends_nothing(bench, 
     device.pipeline.forget()
 
     assert sum(device.store.counters()["reports_given_up"].values()) == 1_203
-
-
-class NoLink:
-    """Offline."""
-
-    connected = False
-
-
-def settled(bench, device, at):
-    """Three reports with their receipts, given at this second of the device's clock."""
-    device.pipeline.close_windows()
-    bench.at(CLOSING)
-    device.pipeline.close_windows()
-    rows = device.pipeline.publishable(10)
-    bench.at(at)
-    assert device.pipeline.settle([receipt_for(one) for one in rows]) == 3
-
-
-def test_a_request_that_came_before_the_clock_was_set_is_obeyed_when_it_is(bench, device):
-    """It is retained, so it comes once a connection, and a connection may last for weeks."""
-    settled(bench, device, CLOSING)
-    request = make_resend("testers", Resend((CLOSING + 60) * 1000, START, "restored"), "test", AGGREGATOR)
-    dispatch = Dispatch(device.pipeline, bench.clock, 60)
-    dispatch.hear(request)
-    bench.at(CLOSING - 48 * HOUR)
-    for _ in range(3):
-        dispatch.tick(NoLink())
-    assert dispatch.refused == {ResendRefusal.EARLY: 1}
-    bench.at(CLOSING + 120)
-    dispatch.tick(NoLink())
-
-    assert device.store.outbox.waiting() == 3
-    assert device.store.counters()["resends_obeyed"] == {"": 1}
-
-
-def test_a_receipt_that_came_while_the_clock_was_ahead_hides_no_report_from_a_request(bench, device):
-    """Settled after the request, by the clock of then: no request could have that in mind."""
-    settled(bench, device, CLOSING + 5 * HOUR)
-    bench.at(CLOSING + 60)
-    request = make_resend("testers", Resend((CLOSING + 60) * 1000, START, "restored"), "test", AGGREGATOR)
-    assert device.pipeline.hear_resend(request) is None
-
-    assert device.pipeline.resend() == 3
-
-
-def test_a_request_obeyed_while_the_clock_is_ahead_skips_no_window(tmp_path):
-    """What is too late is judged by proven time: by a clock that is years ahead, everything would be."""
-    bench = Bench(tmp_path / "state", MachineClock())
-    device = bench.open()
-    device.pipeline.learn_signed_time(START * 1000)
-    device.pipeline.close_windows()
-    bench.clock.wait(HOUR + 61)
-    device.pipeline.close_windows()
-    rows = device.pipeline.publishable(10)
-    assert device.pipeline.settle([receipt_for(one) for one in rows]) == 3
-    request = make_resend("testers", Resend((CLOSING + 1) * 1000, START, "restored"), "test", AGGREGATOR)
-    bench.clock.set_wall(60)
-    assert device.pipeline.hear_resend(request) is None
-    bench.clock.set_wall(1000 * 24 * HOUR)
-
-    assert device.pipeline.resend() == 3
-    bench.close()
-
-
-def test_junk_where_requests_come_is_said_once(bench, device):
-    """Whoever may write the topic shall not fill the journal; each one counts."""
-    dispatch = Dispatch(device.pipeline, bench.clock, 60)
-    with capture_logs() as said:
-        for number in range(500):
-            dispatch.hear(number.to_bytes(2, "big"))
-            dispatch.tick(NoLink())
-
-    assert dispatch.refused == {ResendRefusal.FORM: 500}
-    assert len(said) == 1
-
-
-def test_forged_receipts_do_not_make_a_device_write(bench, device):
-    """A broker that keeps the true one back knows the id; each forgery counts, and none wears the flash out."""
-    bench.at(CLOSING)
-    device.pipeline.close_windows()
-    [row, *_] = device.pipeline.publishable(10)
-    forged = [Receipt(row.report_id, 0, bytes(16))]
-    device.pipeline.settle(forged)
-    written = device.store.connection.total_changes
-    for _ in range(500):
-        device.pipeline.settle(forged)
-
-    assert device.store.connection.total_changes == written
-    device.pipeline.forget()
-    assert device.store.counters()["receipts_forged"] == {"": 501}
-
-
-def test_a_receipt_that_came_while_the_clock_was_behind_is_kept_as_long_as_any(bench):
-    """Else a report that may be asked for again would be forgotten as soon as the clock is set."""
-    bench.policy = make_policy(edits=(("late_horizon: 1d", "late_horizon: 35d"),))
-    device = bench.open()
-    settled(bench, device, CLOSING - 1_000 * HOUR)
-    bench.at(CLOSING + HOUR)
-    device.pipeline.forget()
-
-    assert [one["state"] for one in device.store.outbox.history()] == ["GIVEN_UP"] * 3  # the store's word for `sent`

@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import subprocess
 import threading
 import warnings
 from contextlib import suppress
@@ -163,6 +164,17 @@ def test_a_key_that_everybody_may_read_is_refused(pki, tmp_path):
     with pytest.raises(ConfigError, match="every user of this machine") as caught:
         new_client(Broker("mqtts://localhost", cert_file=f"{pki}/device.crt", key_file=str(key)), "c")
     assert "chmod 600" in caught.value.hint
+
+
+def test_a_key_behind_a_passphrase_is_refused_and_nobody_is_asked(pki, tmp_path):
+    """OpenSSL would ask on the terminal: a daemon that stands there waits for ever."""
+    key = tmp_path / "sealed.key"
+    words = ["openssl", "ec", "-in", f"{pki}/device.key", "-aes256", "-passout", "pass:a word", "-out", str(key)]
+    subprocess.run(words, check=True, capture_output=True)
+    key.chmod(0o600)
+    with pytest.raises(ConfigError, match="passphrase") as caught:
+        new_client(Broker("mqtts://localhost", cert_file=f"{pki}/device.crt", key_file=str(key)), "c")
+    assert "openssl pkey" in caught.value.hint
 
 
 def test_secrets_come_from_a_credential(tmp_path, monkeypatch):
