@@ -3,20 +3,27 @@
 Each test lets one kind of fault go on while reports are under way, ends it, and waits until nothing is left to do.
 """
 
+import os
 import random
+import re
 import signal
 import time
-from contextlib import contextmanager
+import uuid
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from needs import need
 from net_fleet import BAD_PORT, PLACES, PORT, REPORTS, NetFleet
 from netns import Network, why_not
+from postgres import NOBODY
 
 pytestmark = pytest.mark.slow
 DEVICES = 20
+DISK_MEGABYTES = 16
+DISK_FULL = re.compile("disk is full|No space left")  # as SQLite says it, and PostgreSQL
 CHANCE = random.SystemRandom()
 ON_POSTGRES = {"database": "postgresql"}
 on_postgres = pytest.mark.parametrize("fleet", [ON_POSTGRES], indirect=True, ids=["postgresql"])
@@ -32,16 +39,32 @@ def network():
 
 
 @pytest.fixture
+def small_tablespace(network, postgres):
+    """A folder of few megabytes for PostgreSQL's tables; its own log has room."""
+    folder = postgres.data.parent / f"small{uuid.uuid4().hex[:8]}"
+    network.mount_small(folder, DISK_MEGABYTES)
+    os.chown(folder, NOBODY, NOBODY)
+    with closing(psycopg.connect(postgres.address(), autocommit=True)) as connection:
+        connection.execute(f"create tablespace {folder.name} location '{folder}'")
+    return folder
+
+
+@pytest.fixture
 def fleet(request, network, tmp_path):
     """Everything runs, and reports are on their way; the test says what goes wrong."""
-    settings = {"database": "sqlite", "line": PORT, "spread": 18, "disk_megabytes": 0} | getattr(request, "param", {})
+    settings = {"database": "sqlite", "line": PORT, "spread": 18, "small_disk": False} | getattr(request, "param", {})
     address = request.getfixturevalue("local_postgres") if settings["database"] == "postgresql" else ""
+    small = request.getfixturevalue("small_tablespace") if address and settings["small_disk"] else None
     fleet = NetFleet(
-        tmp_path, network, devices=DEVICES, database=address, **{k: settings[k] for k in ("line", "spread")}
+        *(tmp_path, network),
+        devices=DEVICES,
+        database=address + (f"%20-cdefault_tablespace%3D{small.name}" if small else ""),
+        **{k: settings[k] for k in ("line", "spread")},
     )
     fleet.server = request.getfixturevalue("postgres") if address else None
-    if settings["disk_megabytes"]:
-        network.mount_small(tmp_path / "aggregator", settings["disk_megabytes"])
+    fleet.disk = small or tmp_path / "aggregator"
+    if settings["small_disk"] and not small:
+        network.mount_small(fleet.disk, DISK_MEGABYTES)
     try:
         fleet.seed_devices()
         fleet.start_broker()
@@ -155,12 +178,14 @@ def test_agents_killed(fleet):
     fleet.finish()
 
 
-@pytest.mark.parametrize("fleet", [{"disk_megabytes": 16}], indirect=True, ids=["sqlite"])
+@pytest.mark.parametrize(
+    "fleet", [{"small_disk": True}, {"small_disk": True} | ON_POSTGRES], indirect=True, ids=["sqlite", "postgresql"]
+)
 def test_disk_full_at_the_aggregator(fleet):
     """Not a byte is left where its database is, for a while: devices keep what is not answered."""
     start(fleet)
-    with full(fleet.folder / "aggregator"):
-        fleet.wait(lambda: "disk" in fleet.said("aggregator"), lambda: "the aggregator does not notice")
+    with full(fleet.disk):
+        fleet.wait(lambda: DISK_FULL.search(fleet.said("aggregator")), lambda: "the aggregator does not notice")
         time.sleep(5)
         still_under_way(fleet)
     fleet.finish()
