@@ -31,7 +31,9 @@ _log = structlog.get_logger()
 
 
 @contextmanager
-def exposed(config: AggregatorConfig, workers_alive: Callable[[], int]) -> Iterator[None]:
+def exposed(
+    config: AggregatorConfig, workers_alive: Callable[[], int], workers_connected: Callable[[], int]
+) -> Iterator[None]:
     """Answer scrapes as long as the block runs, if `[metrics]` says where. Raises ConfigError."""
     if not config.metrics.listen:
         yield
@@ -43,7 +45,7 @@ def exposed(config: AggregatorConfig, workers_alive: Callable[[], int]) -> Itera
             "[metrics] needs the package prometheus-client", hint="pip install 'discreet-aggregator[metrics]'"
         ) from exc
     registry = CollectorRegistry()
-    registry.register(Figures(config, workers_alive))
+    registry.register(Figures(config, workers_alive, workers_connected))
     host, port = config.metrics.address
     try:
         server, thread = start_http_server(port, host, registry)
@@ -62,11 +64,14 @@ def exposed(config: AggregatorConfig, workers_alive: Callable[[], int]) -> Itera
 class Figures:
     """What one scrape shows; a `prometheus_client` collector."""
 
-    def __init__(self, config: AggregatorConfig, workers_alive: Callable[[], int]) -> None:
+    def __init__(
+        self, config: AggregatorConfig, workers_alive: Callable[[], int], workers_connected: Callable[[], int]
+    ) -> None:
         self._where = config.where
         self._files = PolicyFiles(config.policies, config.roots, config.fleet)
         self._names = _names(self._files)
         self._workers_alive = workers_alive
+        self._workers_connected = workers_connected
         self._configured = config.workers
 
     def describe(self) -> list[Metric]:
@@ -74,8 +79,9 @@ class Figures:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """All figures; only the first three where the database cannot be read."""
+        """All figures; only the first four where the database cannot be read."""
         yield _gauge("workers_alive", "Worker processes that run.", self._workers_alive())
+        yield _gauge("workers_connected", "Workers to which the broker sends reports now.", self._workers_connected())
         yield _gauge("workers_configured", "Worker processes that should run.", self._configured)
         try:
             with Reader(self._where) as reader:

@@ -53,6 +53,7 @@ class IngestSettings:
     flush_seconds: float
     beacon: Callable[[], bytes | None] = lambda: None  # says what time it is; None: nothing to say it with
     is_shared: bool = False  # each report goes to one of several workers
+    tell: Callable[..., None] = lambda **_: None  # `is_connected`: whether the broker sends us reports now
 
     @property
     def subscription(self) -> str:
@@ -102,6 +103,7 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._settings.tell(is_connected=False)
         self._client.disconnect()
 
     def serve(self, stop: threading.Event) -> None:
@@ -236,6 +238,7 @@ class Connection:
             self._trouble = f"the broker refuses the subscription to the fleet's reports: {codes[0]}"
             return
         self.was_ready = True
+        self._settings.tell(is_connected=True)
         _log.info("ready", broker=f"{self._settings.broker.host}:{self._settings.broker.port}")
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:

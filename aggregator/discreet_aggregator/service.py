@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from discreet_aggregator import __version__
+from discreet_aggregator.board import Board
 from discreet_aggregator.exposition import exposed
 from discreet_aggregator.keys import load_keys
 from discreet_aggregator.policies import load_policies
@@ -51,11 +52,19 @@ def run(config: AggregatorConfig, config_file: Path) -> None:
         stack.enter_context(stopped_by_signals(stop))
         stack.enter_context(retire_sessions(config))
         _log.info("started", version=__version__, fleet=config.fleet, workers=config.workers)
-        children = [_Child(config_file, number) for number in range(1, config.workers + 1)]
+        board = Board.made()
+        stack.callback(board.close)
+        children = [_Child(config_file, number, board) for number in range(1, config.workers + 1)]
         is_alone = config.workers == 1
-        stack.enter_context(exposed(config, lambda: 1 if is_alone else sum(child.is_alive for child in children)))
+        stack.enter_context(
+            exposed(
+                config,
+                lambda: 1 if is_alone else sum(child.is_alive for child in children),
+                lambda: board.connected(config.workers),
+            )
+        )
         if is_alone:
-            run_worker(config, 1, stop)
+            run_worker(config, 1, stop, board)
         else:
             _check(config)
             _look_after(children, stop)
@@ -84,8 +93,10 @@ def _look_after(children: list[_Child], stop: threading.Event) -> None:
 class _Child:
     """One worker's process, started again whenever it ends. A context manager."""
 
-    def __init__(self, config_file: Path, number: int) -> None:
-        self._command = [sys.executable, "-m", "discreet_aggregator.worker", str(config_file), str(number)]
+    def __init__(self, config_file: Path, number: int, board: Board) -> None:
+        words = (str(config_file), str(number), str(board.descriptor))
+        self._command = [sys.executable, "-m", "discreet_aggregator.worker", *words]
+        self._board = board
         self._number = number
         self._process: subprocess.Popen[bytes] | None = None
         self._began = 0.0
@@ -125,12 +136,15 @@ class _Child:
                 return
             self._close_input(self._process)
             self._process = None
+            self._board.tell(self._number, is_connected=False)
             self._failures = 0 if now - self._began >= _STEADY_SECONDS else self._failures + 1
             self._start_at = now + (backoff_seconds(self._failures) if self._failures > 1 else 0)
             _log.warning("worker ended, starting it again", worker=self._number, code=code)
         if now >= self._start_at:
             self._began = now
-            self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE)  # noqa: S603 our own module
+            self._process = subprocess.Popen(  # noqa: S603 our own module
+                self._command, stdin=subprocess.PIPE, pass_fds=[self._board.descriptor]
+            )
 
     def ask_to_stop(self) -> None:
         """It drains while the others do."""

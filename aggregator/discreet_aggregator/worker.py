@@ -1,7 +1,7 @@
 """One worker: a connection to the broker, a store, a pipeline. Policies and keys may change while it runs.
 
 `run_worker` serves until told to stop. With several workers each is a process of its own
-(`python -m discreet_aggregator.worker CONFIG NUMBER`), kept alive by `service.py`; it ends when
+(`python -m discreet_aggregator.worker CONFIG NUMBER BOARD`), kept alive by `service.py`; it ends when
 its standard input does, so that no worker outlives whoever looks after it.
 """
 
@@ -11,11 +11,13 @@ import os
 import sys
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
+from discreet_aggregator.board import Board
 from discreet_aggregator.config import load_config
 from discreet_aggregator.ingest import IngestSettings, ingest
 from discreet_aggregator.keys import KeyFolder
@@ -42,7 +44,7 @@ LONGEST_LEAP_MS = (
 _log = structlog.get_logger()
 
 
-def run_worker(config: AggregatorConfig, number: int, stop: threading.Event) -> None:
+def run_worker(config: AggregatorConfig, number: int, stop: threading.Event, board: Board) -> None:
     """Serve the fleet until `stop` is set. Raises ConfigError, SignatureRefusedError or StoreError at start."""
     watch = Watch(PolicyFiles(config.policies, config.roots, config.fleet), KeyFolder(Path(config.keys_dir)))
     with ExitStack() as stack:
@@ -53,11 +55,11 @@ def run_worker(config: AggregatorConfig, number: int, stop: threading.Event) -> 
         stack.enter_context(_every(_COUNTS_SECONDS, lambda: _log.info("counts", **dict(pipeline.totals))))
         stack.enter_context(_every(_LOOK_SECONDS, lambda: watch.look(pipeline)))
         _log.info("worker started", policies=len(watch.shelf), keys=len(watch.keys), database=store.name)
-        supervise(config, number, pipeline, stop)
+        supervise(config, number, pipeline, stop, board)
     _log.info("worker stopped", **pipeline.totals)
 
 
-def supervise(config: AggregatorConfig, number: int, pipeline: Pipeline, stop: threading.Event) -> None:
+def supervise(config: AggregatorConfig, number: int, pipeline: Pipeline, stop: threading.Event, board: Board) -> None:
     """Keep ingest running: a fault of our own drops the connection and is tried again, never a report."""
     settings = IngestSettings(
         config.broker,
@@ -67,6 +69,7 @@ def supervise(config: AggregatorConfig, number: int, pipeline: Pipeline, stop: t
         config.flush_ms / 1000,
         pipeline.beacon,
         is_shared=config.workers > 1,
+        tell=partial(board.tell, number),
     )
     faults = 0
     while not stop.is_set():
@@ -117,7 +120,7 @@ def _stop_when_orphaned(stop: threading.Event) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def main(config_file: str, number: str) -> int:
+def main(config_file: str, number: str, board: str) -> int:
     """Entry of a worker's own process; returns its exit code."""
     config = load_config(Path(config_file))
     configure_logging(json=config.log_json)
@@ -126,7 +129,7 @@ def main(config_file: str, number: str) -> int:
     _stop_when_orphaned(stop)
     try:
         with stopped_by_signals(stop):
-            run_worker(config, int(number), stop)
+            run_worker(config, int(number), stop, Board(int(board)))
     except DiscreetError as exc:
         _log.error("worker ends", problem=str(exc), next_step=exc.hint)
         return int(exc.exit_code)

@@ -33,7 +33,7 @@ def test_a_scrape_shows_what_the_database_holds(fleet, where):
     """Accepted and refused by metric, the dedupe state, quarantine, watermark; on each of the two databases."""
     port = free_port()
     config = configured(fleet, where, f"127.0.0.1:{port}")
-    with exposed(config, lambda: 2):
+    with exposed(config, lambda: 2, lambda: 1):
         assert scrape(port)["discreet_database_readable"] == 0
         with Store(config.where) as store:
             pipeline = fleet.pipeline(store)
@@ -47,6 +47,7 @@ def test_a_scrape_shows_what_the_database_holds(fleet, where):
             read = scrape(port)
     assert read["discreet_database_readable"] == 1
     assert read["discreet_workers_alive"] == 2
+    assert read["discreet_workers_connected"] == 1
     assert read['discreet_reports_accepted_total{metric="any_trip"}'] == 3
     assert read['discreet_envelopes_refused_total{metric="any_trip",reason="PAYLOAD_ILLEGAL"}'] == 1
     assert read['discreet_envelopes_refused_total{metric="-",reason="METRIC_UNKNOWN"}'] == 1
@@ -66,7 +67,7 @@ def test_names_that_no_policy_knows_are_no_labels(fleet, where):
     (fleet.folder / "policies" / "one.json").unlink()
     text = (fleet.folder / "one.yaml").read_text()
     fleet.release_text("other", text.replace("any_trip:", "another:").replace("version: 1\n", "version: 2\n", 1))
-    with exposed(config, lambda: 1):
+    with exposed(config, lambda: 1, lambda: 1):
         assert scrape(config.metrics.address[1])['discreet_reports_accepted_total{metric="-"}'] == 1
 
 
@@ -82,17 +83,27 @@ def test_it_listens_on_this_machine_unless_forced(fleet, listen, words):
 def test_a_port_that_is_taken_is_said(fleet):
     """At the start, with the next step."""
     config = configured(fleet, "", f"127.0.0.1:{free_port()}")
-    with exposed(config, lambda: 1), pytest.raises(ConfigError, match="cannot listen"), exposed(config, lambda: 1):
+    with (
+        exposed(config, lambda: 1, lambda: 1),
+        pytest.raises(ConfigError, match="cannot listen"),
+        exposed(config, lambda: 1, lambda: 1),
+    ):
         pass
 
 
-def test_a_running_aggregator_is_scraped(deployment):
-    """With two workers: both are alive, and the supervisor answers."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_running_aggregator_is_scraped(deployment, workers):
+    """Whether they are alive, and whether they reach the broker, though nobody looked meanwhile."""
     port = free_port()
     path = deployment.folder / "aggregator.toml"
-    path.write_text("workers = 2\n" + path.read_text() + f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
+    path.write_text(f"workers = {workers}\n" + path.read_text() + f'[metrics]\nlisten = "127.0.0.1:{port}"\n')
     deployment.start_aggregator()
     deployment.wait_until(lambda: accepts(port), "it listens")
-    deployment.wait_until(lambda: scrape(port)["discreet_workers_alive"] == 2, "two workers")
-    assert scrape(port)["discreet_workers_configured"] == 2
+    deployment.wait_until(lambda: scrape(port)["discreet_workers_connected"] == workers, "all are connected")
+    assert scrape(port)["discreet_workers_alive"] == scrape(port)["discreet_workers_configured"] == workers
+    deployment.kill("broker")
+    deployment.wait_until(lambda: scrape(port)["discreet_workers_connected"] == 0, "none is connected")
+    assert scrape(port)["discreet_workers_alive"] == workers
+    deployment.start_broker()
+    deployment.wait_until(lambda: scrape(port)["discreet_workers_connected"] == workers, "all are connected again")
     assert deployment.stop("aggregator") == 0

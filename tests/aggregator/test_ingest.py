@@ -12,6 +12,7 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 import pytest
 
+from discreet_aggregator.board import Board
 from discreet_aggregator.config import load_config
 from discreet_aggregator.ingest import Connection, IngestSettings
 from discreet_aggregator.refusal import RefusalReason
@@ -19,6 +20,8 @@ from discreet_aggregator.worker import supervise
 from discreet_contract.broker import Broker
 from discreet_contract.errors import RetryableError, StoreError
 from discreet_contract.wire import reports_topic
+
+BOARD = Board.made()  # nobody reads it here
 
 
 class Stumbling:
@@ -83,7 +86,7 @@ def wait_for(condition):
 
 def serve(config, pipeline):
     stop = threading.Event()
-    thread = threading.Thread(target=supervise, args=(config, 1, pipeline, stop))
+    thread = threading.Thread(target=supervise, args=(config, 1, pipeline, stop, BOARD))
     thread.start()
     return stop, thread
 
@@ -124,7 +127,7 @@ def test_permanent_trouble_ends_the_service(fleet, port, publish):
     timer = threading.Timer(0.5, publish, [b"probe"])
     timer.start()
     with pytest.raises(StoreError):
-        supervise(config, 1, Stumbling(StoreError("broken")), threading.Event())
+        supervise(config, 1, Stumbling(StoreError("broken")), threading.Event(), BOARD)
     timer.join()
 
 
