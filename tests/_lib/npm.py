@@ -11,6 +11,8 @@ from needs import need
 
 PACKAGES = ("blakejs@1.2.1", "libsodium-wrappers@0.8.4", "mqtt@5.15.2", "tweetnacl-sealedbox-js@1.2.0")
 INSTALL = ("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts", "--loglevel=error")
+INSTALL += ("--fetch-retries=1",)
+PATIENCE_SECONDS = 180
 
 
 def installed_packages() -> Path:
@@ -29,7 +31,12 @@ def _install(folder: Path) -> None:
         prepared = Path(temporary) / "packages"
         prepared.mkdir()
         command = [*INSTALL, "--prefix", str(prepared), *PACKAGES]
-        done = subprocess.run(command, cwd=prepared, capture_output=True, text=True, timeout=180, check=False)
+        try:
+            done = subprocess.run(
+                command, cwd=prepared, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            need(False, f"npm could not install packages in {PATIENCE_SECONDS} s; is the registry reachable?")
         last = done.stderr.strip().splitlines()[-1:] or ["no reason given"]
         need(done.returncode == 0, f"npm could not install packages: {last[0]}")
         if not folder.exists():  # another test process may have been quicker
