@@ -34,10 +34,13 @@ if TYPE_CHECKING:
 
 SHARE = "discreet"  # name of the group of workers that each report goes to one of
 SESSION_EXPIRY_SECONDS = 7 * 86_400  # a week's outage: longer ones are bridged by the devices' own outboxes
-MAX_MESSAGE_BYTES = 8192  # twice the largest envelope: what is larger is dropped before it takes memory
+MAX_MESSAGE_BYTES = 8192  # twice the largest envelope: what is larger is dropped, and counted
 _IDLE_SECONDS = 0.2  # how long a stop signal may wait
 _ANSWER_SECONDS = 10.0
 BEACON_SECONDS = 300.0  # how stale the retained time may be; devices believe their own clock for a day
+
+_AWAY = "is the broker running?"
+_LOST = f"{_AWAY} If it is, and this goes on: does another aggregator have this `client_id`?"
 
 _log = structlog.get_logger()
 
@@ -54,6 +57,11 @@ class IngestSettings:
     beacon: Callable[[], bytes | None] = lambda: None  # says what time it is; None: nothing to say it with
     is_shared: bool = False  # each report goes to one of several workers
     tell: Callable[..., None] = lambda **_: None  # `is_connected`: whether the broker sends us reports now
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that wait here at the most: twice a batch, lest it waits for more than the broker may send."""
+        return min(65_535, max(2 * self.batch, 100))
 
     @property
     def subscription(self) -> str:
@@ -80,6 +88,7 @@ class Connection:
         self._last_at = 0.0
         self._retry_at = 0.0
         self._failures = 0  # of the store, in a row
+        self._overflown = 0  # messages that found no room, not counted in the store yet
         self.was_ready = False  # whether the broker granted the subscription
         self._trouble = ""
         self._beacon_at = 0.0
@@ -91,15 +100,15 @@ class Connection:
 
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_EXPIRY_SECONDS
-        # Twice the batch: a batch that waits for more than the broker may have in flight would wait for ever.
-        properties.ReceiveMaximum = min(65_535, max(2 * self._settings.batch, 100))
+        properties.ReceiveMaximum = self._settings.in_flight
+        # No MaximumPacketSize: Mosquitto (2.0.11) counts what it then keeps for itself as in flight, for ever.
         broker = self._settings.broker
         try:
             self._client.connect(
                 broker.host, broker.port, keepalive=KEEPALIVE_SECONDS, clean_start=False, properties=properties
             )
         except (OSError, ValueError) as exc:
-            raise RetryableError(f"broker {broker.host}:{broker.port}: {exc}", hint="is the broker running?") from exc
+            raise RetryableError(f"broker {broker.host}:{broker.port}: {exc}", hint=_AWAY) from exc
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -140,12 +149,14 @@ class Connection:
         """Commit one batch, then publish its receipts, then acknowledge in order of arrival; whether that worked."""
         batch = self._pending[: self._settings.batch]
         door = Counter(one.refused for one in batch if one.refused is not None)
+        if self._overflown:
+            door[RefusalReason.OVERFLOW] = self._overflown
         try:
             messages = self._pipeline.process([one.envelope for one in batch if one.refused is None], door)
         except RetryableError as exc:
             self._postpone(exc)
             return False
-        self._failures = 0
+        self._failures = self._overflown = 0
         del self._pending[: len(batch)]
         for message in messages:
             self._client.publish(message.topic, message.payload, qos=0)
@@ -201,7 +212,7 @@ class Connection:
                 return code
 
     def _lost(self, how: str) -> RetryableError:
-        return RetryableError(self._trouble or f"connection lost ({how})", hint="is the broker running?")
+        return RetryableError(self._trouble or f"connection lost ({how})", hint=_LOST)
 
     def _check_answered(self) -> None:
         # Not waited for before serving: a broker may hold its answer back until the session's backlog is acknowledged.
@@ -247,6 +258,9 @@ class Connection:
             refused = RefusalReason.RETAINED
         elif len(message.payload) > MAX_MESSAGE_BYTES:
             refused = RefusalReason.TOO_LARGE
+        if message.qos == 0 and len(self._pending) >= self._settings.in_flight:
+            self._overflown += 1  # the broker holds back no others: while the store is away, they would take all memory
+            return
         self._last_at = time.monotonic()
         if not self._pending:
             self._first_at = self._last_at

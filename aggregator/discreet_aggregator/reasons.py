@@ -13,6 +13,7 @@ MEANINGS: dict[RefusalReason, tuple[str, str]] = {
         "find who publishes it; clear it in the broker",
     ),
     RefusalReason.TOO_LARGE: ("over 8 KiB, dropped unread", _STRANGER),
+    RefusalReason.OVERFLOW: ("QoS 0, and no room; devices publish at QoS 1", _STRANGER),
     RefusalReason.SIZE: ("not one of the four lengths", _STRANGER),
     RefusalReason.MAGIC: ("does not begin as an envelope does", _STRANGER),
     RefusalReason.KEY_UNKNOWN: ("sealed to a key that is not here", "put the key into keys_dir; devices send again"),

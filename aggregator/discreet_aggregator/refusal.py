@@ -16,6 +16,7 @@ class RefusalReason(StrEnum):
 
     RETAINED = "RETAINED"  # a retained message: whoever published it, it is not one device's one report
     TOO_LARGE = "TOO_LARGE"  # a message over ingest's limit, dropped unread
+    OVERFLOW = "OVERFLOW"  # a message of QoS 0 that found no room; devices publish at QoS 1, which waits at the broker
     SIZE = "SIZE"  # not one of the four envelope lengths
     MAGIC = "MAGIC"
     KEY_UNKNOWN = "KEY_UNKNOWN"

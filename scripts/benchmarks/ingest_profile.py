@@ -123,12 +123,14 @@ def _step(stack: list[tuple[str, str]]) -> str:
 def main() -> None:
     """Run the worker until it is ended, then write what was seen."""
     from discreet_aggregator import worker
+    from discreet_aggregator.board import Board
 
     config, out, number = sys.argv[1:]
+    board = Board.made()  # nobody reads it
     sampler = Sampler()
     sampler.start()
     try:
-        worker.main(config, number)
+        worker.main(config, number, str(board.descriptor))
     finally:
         sampler.stop()
         top = dict(sampler.functions.most_common(40))

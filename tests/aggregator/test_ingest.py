@@ -153,6 +153,21 @@ def test_retained_and_huge_messages_are_dropped_at_the_door():
     assert pipeline.at_the_door == {RefusalReason.RETAINED: 1, RefusalReason.TOO_LARGE: 1}
 
 
+def test_messages_of_qos_0_take_no_more_memory_than_the_broker_may_have_in_flight():
+    """Nothing holds them back while the store is away; what finds no room is counted, and those of QoS 1 come in."""
+    pipeline = Stumbling()
+    connection = Connection(IngestSettings(Broker("mqtt://127.0.0.1:1"), "f", "id", 10, 0.05), pipeline)
+    for qos in [0] * 5_000 + [1] * 3:
+        message = mqtt.MQTTMessage(mid=1, topic=b"t")
+        message.payload, message.qos = bytes(8192), qos
+        connection._on_message(None, None, message)
+    assert len(connection._pending) == 103
+    connection._flush()
+    assert pipeline.at_the_door == {RefusalReason.OVERFLOW: 4_900}
+    connection._flush()
+    assert pipeline.at_the_door == {}  # counted once
+
+
 def wait_until_subscribed(publish, pipeline):
     """Publish until the first probe arrives: the embedded broker keeps nothing for a client it does not know yet."""
 

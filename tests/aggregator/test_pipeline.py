@@ -78,7 +78,7 @@ def test_each_refusal_is_counted_kept_and_answered(fleet, pipeline, query, reaso
 
 def test_every_reason_has_a_case():
     """No reason is left without a test: duplicates and the two of ingest have their own."""
-    elsewhere = {RefusalReason.DUPLICATE, RefusalReason.RETAINED, RefusalReason.TOO_LARGE}
+    elsewhere = {RefusalReason.DUPLICATE, RefusalReason.RETAINED, RefusalReason.TOO_LARGE, RefusalReason.OVERFLOW}
     assert set(RefusalReason) == set(CASES) | elsewhere
 
 
