@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from agent_process import file_system
 from ingest_broker import BrokerError
 from ingest_fleet import make_fleet
+from ingest_grow import FORMER, Grown, grow, grow_former
 from ingest_plot import draw
 from ingest_runs import Case, Runs
 from ingest_server import database, load_average
@@ -28,8 +29,6 @@ from ingest_tables import Bare, Drained, Measurement, figures, growth, growth_fi
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from ingest_grow import Grown
 
 RUNS = 3
 REPORTS = 200_000
@@ -73,16 +72,23 @@ def _compare(folder: Path, arguments: argparse.Namespace, kind: str) -> None:
 
 
 def _grow(folder: Path, arguments: argparse.Namespace) -> None:
-    """`--grow` millions of ids, into each store; into the former shape a quarter of it, which shows enough."""
-    from ingest_grow import grow, grow_former
+    """`--grow` millions of ids, into each store; into the former shape a quarter of it, which shows enough.
 
+    With `--facts` the shapes of an earlier run stay beside those of this one: each can be measured in its own quiet.
+    """
     fleet = make_fleet(folder / "fleet", QUICK_REPORTS)
-    grown: list[Grown] = []
-    for store in arguments.stores:
-        with database(folder, store) as where:
-            grown += _said(grow(fleet, where, store, arguments.grow, arguments.step))
-    with database(folder, "SQLite") as where:
-        grown += _said(grow_former(fleet, Path(where), max(1, arguments.grow // 4), arguments.step))
+    shapes = dict[str, list[Grown]]()
+    if arguments.facts and arguments.facts.exists():
+        for one in json.loads(arguments.facts.read_text(encoding="utf-8")):
+            shapes.setdefault(one["shape"], []).append(Grown(**one))
+    for shape in arguments.stores or (*STORES, FORMER):
+        with database(folder, "SQLite" if shape == FORMER else shape) as where:
+            if shape == FORMER:
+                rows = grow_former(fleet, Path(where), max(1, arguments.grow // 4), arguments.step)
+            else:
+                rows = grow(fleet, where, shape, arguments.grow, arguments.step)
+            shapes[shape] = list(_said(rows))
+    grown = [one for shape in (*STORES, FORMER) for one in shapes.get(shape, ())]
     if arguments.facts:
         arguments.facts.write_text(json.dumps([asdict(one) for one in grown], indent=1) + "\n", encoding="utf-8")
     if arguments.picture:
@@ -103,7 +109,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path(".state"), help="on the disk to measure")
     parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--reports", type=int, default=REPORTS)
-    parser.add_argument("--stores", nargs="+", default=list(STORES), choices=STORES)
+    parser.add_argument("--stores", nargs="+", choices=(*STORES, FORMER), help=f"{FORMER!r} only with --grow")
     parser.add_argument("--workers", nargs="+", type=int, default=list(WORKERS))
     parser.add_argument("--quick", action="store_true", help="a smoke test of one small run; its figures mean nothing")
     parser.add_argument("--facts", type=Path, help="write every measurement as JSON")
@@ -112,6 +118,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--step", type=int, default=1_000_000, help="a row of --grow each so many reports")
     parser.add_argument("--picture", type=Path, help="draw --grow as SVG")
     arguments = parser.parse_args()
+    if not arguments.grow:
+        arguments.stores = [store for store in arguments.stores or STORES if store != FORMER]
     arguments.steady = STEADY_REPORTS
     if arguments.quick:
         arguments.runs, arguments.reports, arguments.steady = 1, QUICK_REPORTS, QUICK_REPORTS // 4
