@@ -20,7 +20,7 @@ from discreet_contract.clock import Clock, ReplayClock, SystemClock
 from discreet_contract.errors import ConfigError
 from discreet_contract.policy.terms import FleetName, HexKey
 
-_HINT = "see deploy/server for a sample; name another file with --config"
+_HINT = "see deploy/server for a sample, and docs/operations.md for every key"
 CREDENTIALS = "credential:"  # as keys_dir: the files that systemd hands over (LoadCredential=2026q4.key:…)
 DATABASE_NAME = "aggregator.db"
 

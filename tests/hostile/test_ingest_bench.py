@@ -4,9 +4,14 @@ import json
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
+
+import pytest
 
 from documents import ROOT
 from needs import need
+from postgres import find_binaries
 
 INGEST = ROOT / "scripts" / "benchmarks" / "ingest.py"
 
@@ -28,13 +33,32 @@ def test_the_ingest_bench_counts_every_report(tmp_path):
     assert "of the serial bound" in done.stdout
 
 
-def test_growth_is_measured_and_drawn(tmp_path):
-    """A few thousand ids into each shape: every copy is known for what it is, and each shape has its curves."""
-    facts, picture = tmp_path / "facts.json", tmp_path / "ingest.svg"
-    options = ["--grow", "4", "--step", "1000", "--stores", "SQLite", "--facts", facts, "--picture", picture]
-    command = [sys.executable, INGEST, *options, "--folder", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+@pytest.mark.slow
+def test_the_whole_comparison_runs():
+    """Both databases, one worker and two, under a profile and at a steady load."""
+    need(find_binaries(), "PostgreSQL cannot be run")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # PostgreSQL's own user enters, too
+        command = [sys.executable, INGEST, "--quick", "--folder", folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
+    for words in (
+        "serial bound with PostgreSQL",
+        "2 workers on PostgreSQL",
+        "wait for the lock, wall",
+        "publish → receipt",
+    ):
+        assert words in done.stdout
+
+
+def test_growth_is_measured_and_drawn(tmp_path):
+    """A few thousand ids into each shape, in a run each: every copy is known for one, and each shape has its curves."""
+    facts, picture = tmp_path / "facts.json", tmp_path / "ingest.svg"
+    options = ["--grow", "4", "--step", "1000", "--facts", facts, "--picture", picture, "--folder", tmp_path]
+    for shape in ("SQLite, one B-tree", "SQLite"):
+        command = [sys.executable, INGEST, *options, "--stores", shape]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
     said = json.loads(facts.read_text())
     assert [(one["shape"], one["reports"]) for one in said] == [
         *(("SQLite", reports) for reports in (1000, 2000, 3000, 4000)),
